@@ -1,0 +1,21 @@
+# One translation unit for each line of src/grid/grids.def and each template: the grid's record, and
+# its decoder for every instruction set.
+
+function(halftone_grid_units out)
+  set(def ${PROJECT_SOURCE_DIR}/src/grid/grids.def)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${def})
+  file(STRINGS ${def} lines REGEX "^HT_GRID\\(")
+  set(sources)
+  foreach(line IN LISTS lines)
+    string(REGEX MATCH "^HT_GRID\\(([a-z0-9_]+), ([A-Za-z0-9_]+)\\)" _ "${line}")
+    set(HT_FILE ${CMAKE_MATCH_1})
+    set(HT_STRUCT ${CMAKE_MATCH_2})
+    foreach(template grid/grid_unit kernel/cpu/decode_unit)
+      get_filename_component(name ${template} NAME)
+      set(source ${PROJECT_BINARY_DIR}/units/${HT_FILE}_${name}.cc)
+      configure_file(${PROJECT_SOURCE_DIR}/src/${template}.cc.in ${source} @ONLY)
+      list(APPEND sources ${source})
+    endforeach()
+  endforeach()
+  set(${out} ${sources} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,27 @@
+# Compiler settings that every target of this project shares.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+add_library(halftone_options INTERFACE)
+target_compile_options(halftone_options INTERFACE -Wall -Wextra -Werror=return-type)
+# Bit-exactness with the formats' owners is a promise: no fused multiply-add unless a kernel asks
+# for one.
+target_compile_options(halftone_options INTERFACE -ffp-contract=off)
+target_compile_definitions(halftone_options INTERFACE HALFTONE_VERSION="${PROJECT_VERSION}")
+
+if(HALFTONE_SANITIZE)
+  set(sanitize -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(halftone_options INTERFACE ${sanitize})
+  target_link_options(halftone_options INTERFACE ${sanitize})
+endif()

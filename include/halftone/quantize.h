@@ -1,0 +1,88 @@
+// Quantizing and converting model files.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "halftone/progress.h"
+
+namespace halftone {
+
+struct QuantizeOptions {
+  std::string grid;       // a grid or a preset, "q4_0", "q4_k_m"
+  std::string method;     // empty: imatrix where importances are given, else rtn
+  std::string container;  // empty: by the name of the output, gguf by default
+  std::string imatrix;      // an imatrix file of either generation, or empty
+  std::string calibration;  // text to measure importances on, or empty
+  int threads = 0;
+  Progress* progress = nullptr;  // not owned, may be null
+};
+
+struct QuantizedTensor {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::string source_grid;
+  std::string grid;
+  uint64_t bytes = 0;
+  // Root mean square of the change, relative to the root mean square of the weights; 0 if copied.
+  double relative_error = 0;
+  // Why the grid is not the one asked for, or empty ("172 columns are no multiple of 256").
+  std::string note;
+};
+
+struct QuantizeReport {
+  std::string output;
+  std::string grid;
+  std::string method;
+  std::string container;
+  uint64_t file_bytes = 0;
+  uint64_t tensor_bytes = 0;
+  double bits_per_weight = 0;
+  double seconds = 0;
+  std::vector<QuantizedTensor> tensors;  // in file order
+};
+
+// Quantizes the model at `input` (a .gguf file or a Hugging Face folder) to a new file. The output
+// appears whole or not at all. Throws Error.
+QuantizeReport Quantize(const std::string& input, const std::string& output,
+                        const QuantizeOptions& options);
+
+// What Quantize would do: the same report with exact sizes, no errors measured, nothing written.
+QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& options);
+
+struct ConvertOptions {
+  std::string container;    // empty: by the name of the output
+  bool requantize = false;  // allow what is not lossless
+  int threads = 0;
+  Progress* progress = nullptr;
+};
+
+// Writes the model in another container. Lossless; where the target cannot hold a tensor's grid,
+// throws Error (kUsage) that names it and says that --requantize rounds it anew (to the nearest
+// grid that the target holds).
+QuantizeReport Convert(const std::string& input, const std::string& output,
+                       const ConvertOptions& options);
+
+struct ImatrixOptions {
+  int64_t context = 512;
+  int64_t chunks = 0;           // 0: all
+  bool process_output = false;  // also for output.weight
+  int threads = 0;
+  Progress* progress = nullptr;
+};
+
+struct ImatrixReport {
+  int64_t tokens = 0;
+  int64_t chunks = 0;
+  int64_t entries = 0;
+  double seconds = 0;
+};
+
+// Measures the mean square of the activations that meet each weight while the model reads the text
+// file, and writes it as a GGUF importance matrix that llama.cpp reads.
+ImatrixReport ComputeImatrix(const std::string& model, const std::string& text_file,
+                             const std::string& output, const ImatrixOptions& options);
+
+}  // namespace halftone

@@ -1,0 +1,77 @@
+#include "base/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace halftone {
+namespace {
+
+constexpr size_t kBufferBytes = size_t{1} << 20;
+
+}  // namespace
+
+AtomicFile::AtomicFile(const std::filesystem::path& target) : target_(target) {
+  // mkstemp picks a name that no other run uses, in the target's folder so that rename is atomic.
+  std::string name = target.string() + ".part-XXXXXX";
+  fd_ = ::mkstemp(name.data());
+  if (fd_ < 0) FailIo("{}: cannot create: {}", target.string(), std::strerror(errno));
+  temporary_ = name;
+  // mkstemp makes files private; give the result the mode that an ordinary open would have.
+  const mode_t mask = ::umask(0);
+  ::umask(mask);
+  ::fchmod(fd_, 0666 & ~mask);
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::Write(std::span<const uint8_t> bytes) {
+  size_ += bytes.size();
+  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  if (buffer_.size() >= kBufferBytes) Flush();
+}
+
+void AtomicFile::Write(std::string_view text) {
+  Write(std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+}
+
+void AtomicFile::Flush() {
+  size_t done = 0;
+  while (done < buffer_.size()) {
+    const ssize_t n = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) FailIo("{}: cannot write: {}", target_.string(), std::strerror(errno));
+    done += static_cast<size_t>(n);
+  }
+  buffer_.clear();
+}
+
+void AtomicFile::Commit() {
+  Flush();
+  if (::fsync(fd_) != 0) FailIo("{}: cannot write: {}", target_.string(), std::strerror(errno));
+  if (::close(std::exchange(fd_, -1)) != 0 ||
+      ::rename(temporary_.c_str(), target_.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary_.c_str());
+    FailIo("{}: cannot finish: {}", target_.string(), std::strerror(error));
+  }
+}
+
+void WriteFile(const std::filesystem::path& target, std::string_view text) {
+  AtomicFile file(target);
+  file.Write(text);
+  file.Commit();
+}
+
+}  // namespace halftone

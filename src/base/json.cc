@@ -1,0 +1,15 @@
+#include "base/json.h"
+
+#include "base/error.h"
+
+namespace halftone {
+
+Json ParseJson(std::string_view text, const std::string& source) {
+  try {
+    return Json::parse(text);
+  } catch (const Json::parse_error& e) {
+    FailFormat("{}: not valid JSON at byte {}", source, e.byte);
+  }
+}
+
+}  // namespace halftone

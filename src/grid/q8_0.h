@@ -1,0 +1,43 @@
+// Q8_0: 8-bit integers around zero, one f16 scale for each 32 weights. 8.5 bits a weight.
+//
+//   byte 0-1   d    f16
+//   byte 2-33  q    32 x i8
+//   weight e = q[e] * d
+//
+// Source: ggml, block_q8_0. The encoder is ggml's reference: d = max|w| / 127, q = round half away
+// from zero of w * (1/d), with 1/d taken from d before it is rounded to f16.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/half.h"
+#include "grid/grid.h"
+
+namespace halftone {
+
+struct Q8_0 {
+  static constexpr std::string_view kName = "q8_0", kTitle = "Q8_0";
+  static constexpr int kBlock = 32, kBytes = 34, kGgufType = 8;
+  static constexpr Affine kAffine{8, 32, true};
+
+  static void DecodeBlock(const uint8_t* block, float* weights) {
+    const float d = LoadF16(block);
+    const auto* q = reinterpret_cast<const int8_t*>(block + 2);
+    for (int e = 0; e < 32; ++e) weights[e] = static_cast<float>(q[e]) * d;
+  }
+
+  static void EncodeBlock(const float* weights, uint8_t* block) {
+    float largest = 0;
+    for (int e = 0; e < 32; ++e) largest = std::max(largest, std::fabs(weights[e]));
+    const float d = largest / 127;
+    const float inverse = d != 0 ? 1.0f / d : 0.0f;
+    StoreF16(block, d);
+    for (int e = 0; e < 32; ++e) {
+      block[2 + e] = static_cast<uint8_t>(static_cast<int8_t>(std::round(weights[e] * inverse)));
+    }
+  }
+};
+
+}  // namespace halftone

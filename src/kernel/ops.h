@@ -1,0 +1,100 @@
+// The operations a model is made of: one declaration each, behind which a processor's kernels hide.
+//
+// Activations are f32 in row-major [tokens, width] buffers that the backend allocates. Weights stay
+// on their grid and are decoded inside the matrix product. Everything is deterministic: a result
+// depends neither on the number of threads nor on which thread ran what.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace halftone {
+
+// A weight matrix [rows, cols] made ready for products by one backend. Privately it may be packed
+// differently from the tensor it came from.
+class Matrix {
+ public:
+  virtual ~Matrix() = default;
+  int64_t rows = 0;  // outputs
+  int64_t cols = 0;  // inputs
+};
+
+// Keys and values of the tokens seen so far, of one sequence.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+};
+
+struct AttentionShape {
+  int64_t heads = 0;
+  int64_t kv_heads = 0;  // divides heads
+  int64_t head_dim = 0;
+  int64_t layers = 0;
+  int64_t context = 0;  // the most positions the cache holds
+};
+
+enum class RopeStyle : uint8_t {
+  kInterleaved,  // pairs (2i, 2i+1), as GGUF's llama stores q and k
+  kHalves,       // pairs (i, i + rope_dim/2), as Hugging Face does
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  virtual int threads() const = 0;
+
+  // n zeroed floats in this backend's memory.
+  virtual std::shared_ptr<float[]> Allocate(int64_t n) = 0;
+
+  // Makes a 2-D tensor ready for MatMul and EmbedRows. The tensor's data is used as it lies (mapped)
+  // unless the backend packs it; the matrix keeps it alive.
+  virtual std::unique_ptr<Matrix> Prepare(const Tensor& tensor) = 0;
+
+  // y[t, o] = sum_i x[t, i] * w[o, i]   x: [tokens, cols], y: [tokens, rows].
+  virtual void MatMul(const Matrix& w, const float* x, int64_t tokens, float* y) = 0;
+
+  // y[t, :] = w[ids[t], :]; 0 <= ids[t] < w.rows.
+  virtual void EmbedRows(const Matrix& w, std::span<const int32_t> ids, float* y) = 0;
+
+  // y[t, i] = x[t, i] / sqrt(mean_i x^2 + eps) * weight[i]. y may be x.
+  virtual void RmsNorm(const float* x, const float* weight, float eps, int64_t tokens,
+                       int64_t width, float* y) = 0;
+
+  // Rotates pairs of each head's first rope_dim values of x [tokens, heads, head_dim] in place.
+  // Pair i of token t turns by (position + t) * inverse_frequency[i]; the f32 products and the sine
+  // and cosine follow torch's order: angle = f32(position) * f32(inverse_frequency).
+  virtual void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, RopeStyle style,
+                    std::span<const float> inverse_frequency, int64_t position) = 0;
+
+  virtual std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape) = 0;
+
+  // Stores k and v [tokens, kv_heads, head_dim] of positions [position, position + tokens), then
+  // for each token attends causally to all stored positions up to its own:
+  //   out[t, h] = softmax_p(q[t, h] . k[p, h'] * scale) v[p, h'],  h' = h * kv_heads / heads.
+  // q, out: [tokens, heads, head_dim].
+  virtual void Attention(KvCache& cache, int64_t layer, int64_t position, int64_t tokens,
+                         const float* q, const float* k, const float* v, float scale,
+                         float* out) = 0;
+
+  // x[i] += y[i].
+  virtual void Add(float* x, const float* y, int64_t n) = 0;
+
+  // x[t, i] += bias[i].
+  virtual void AddBias(float* x, const float* bias, int64_t tokens, int64_t width) = 0;
+
+  // gate[i] = silu(gate[i]) * up[i], silu(v) = v / (1 + exp(-v)).
+  virtual void SiluMultiply(float* gate, const float* up, int64_t n) = 0;
+};
+
+// The CPU backend. threads counts the calling thread; 0: one for each processor. The instruction
+// set is chosen at run time; the environment variable HALFTONE_ISA=scalar|avx2|avx512 forces one.
+std::unique_ptr<Ops> MakeCpuOps(int threads);
+
+}  // namespace halftone

@@ -1,0 +1,12 @@
+// The files of src/pipeline/assets, compiled in.
+
+#pragma once
+
+#include <string_view>
+
+namespace halftone {
+
+// The text of assets/<name>; empty if there is none.
+std::string_view Asset(std::string_view name);
+
+}  // namespace halftone
