@@ -8,7 +8,7 @@
 namespace halftone {
 namespace {
 
-constexpr std::string_view kTypeNames[] = {"u8",  "i8",   "u16",    "i16",   "u32", "i32", "f32",
+constexpr std::string_view kTypeNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                            "bool", "string", "array", "u64", "i64", "f64"};
 
 template <class T>
@@ -157,6 +157,10 @@ void Metadata::Set(std::string_view key, Value value) {
   } else {
     entries_.emplace_back(key, std::move(value));
   }
+}
+
+void Metadata::Append(std::string key, Value value) {
+  entries_.emplace_back(std::move(key), std::move(value));
 }
 
 void Metadata::Erase(std::string_view key) {

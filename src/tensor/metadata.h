@@ -60,6 +60,9 @@ class Metadata {
 
   // Replaces the value of an existing key in place, or appends.
   void Set(std::string_view key, Value value);
+  // Appends a key that the caller knows to be new, without the search of Set(): readers of files
+  // with many keys would take quadratic time otherwise.
+  void Append(std::string key, Value value);
   void Erase(std::string_view key);
 
   const std::vector<std::pair<std::string, Value>>& entries() const { return entries_; }
