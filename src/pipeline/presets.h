@@ -19,8 +19,9 @@ struct Preset {
   int gguf_file_type;        // general.file_type
 };
 
+// The mixes proper, then one for each remaining writable grid.
 std::span<const Preset> AllPresets();
-// Null where there is none.
+// Null where there is none. Also finds the presets that stand for single grids.
 const Preset* FindPreset(std::string_view name);
 
 struct TensorChoice {
@@ -45,10 +46,12 @@ struct ModelShape {
 std::vector<TensorChoice> ChooseGrids(const Preset& preset, const ModelShape& shape,
                                       std::span<const Tensor* const> tensors, bool has_importance);
 
-// The same for a single grid on every quantizable matrix ("--grid q5_1"): what llama-quantize calls
-// by the same name, its exceptions for the output and embedding included, where it knows such a
-// type; otherwise the grid itself with the shape fallback.
-const Preset* PresetForGrid(const Grid& grid);
+// The preset of that name, or the one that stands for the grid of that name: every writable grid has
+// one. A grid that llama-quantize knows as a type (q4_0) follows its mix, exceptions for the output
+// and embedding included; any other (q4_k) is put on every quantizable matrix with llama-quantize's
+// rule for the output and the shape fallback. Throws Error (kUsage) naming the nearest grid or preset
+// for a name that is neither, and for a grid that cannot be written.
+const Preset& PresetNamed(std::string_view name);
 
 // Sorts as llama-quantize writes: by layer number (tensors outside layers first), then by name.
 void SortForFile(std::vector<const Tensor*>& tensors);

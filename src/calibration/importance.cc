@@ -1,0 +1,74 @@
+#include "calibration/importance.h"
+
+#include <map>
+#include <vector>
+
+#include "base/error.h"
+
+namespace halftone {
+namespace {
+
+struct Sum {
+  std::vector<double> squares;  // [cols]
+  int64_t tokens = 0;
+};
+
+class SquareTap : public Tap {
+ public:
+  explicit SquareTap(bool process_output) : process_output_(process_output) {}
+
+  void OnInput(std::string_view weight, const float* x, int64_t tokens, int64_t cols) override {
+    if (!weight.starts_with("blk.") && !process_output_) return;
+    Sum& sum = sums_[std::string(weight)];
+    sum.squares.resize(static_cast<size_t>(cols));
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t c = 0; c < cols; ++c) {
+        const double v = x[t * cols + c];
+        sum.squares[c] += v * v;
+      }
+    }
+    sum.tokens += tokens;
+  }
+
+  const std::map<std::string, Sum, std::less<>>& sums() const { return sums_; }
+
+ private:
+  bool process_output_;
+  std::map<std::string, Sum, std::less<>> sums_;
+};
+
+}  // namespace
+
+ImportanceMatrix AccumulateImportance(std::shared_ptr<const LoadedModel> model,
+                                      const ChunkedText& chunks, const std::string& source,
+                                      bool process_output, Progress* progress) {
+  const int64_t vocabulary = model->weights.parameters.vocabulary;
+  Session session(model, chunks.length, chunks.length);
+  SquareTap tap(process_output);
+  // The output matrix sees every token only if logits of every token are asked for.
+  const int64_t wanted = process_output ? chunks.length : 0;
+  std::vector<float> logits(static_cast<size_t>(wanted * vocabulary));
+  if (progress) progress->Begin("calibrate", chunks.count * chunks.length);
+  for (int64_t i = 0; i < chunks.count; ++i) {
+    if (progress && progress->Cancelled()) {
+      throw Error(Error::Kind::kCancelled, source + ": calibration cancelled");
+    }
+    session.Rewind(0);
+    session.Append(chunks.chunk(i), wanted, logits.data(), &tap);
+    if (progress) progress->Advance((i + 1) * chunks.length);
+  }
+  if (progress) progress->End();
+
+  ImportanceMatrix matrix;
+  matrix.datasets = {source};
+  matrix.chunk_count = chunks.count;
+  matrix.chunk_size = chunks.length;
+  for (const auto& [name, sum] : tap.sums()) {
+    ImportanceEntry& entry = matrix.entries[name];
+    entry.sum_squares.assign(sum.squares.begin(), sum.squares.end());
+    entry.counts = {static_cast<float>(sum.tokens)};
+  }
+  return matrix;
+}
+
+}  // namespace halftone

@@ -1,0 +1,92 @@
+#include "engine/session.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "model/architecture.h"
+
+namespace halftone {
+namespace {
+
+// Called once something has gone wrong: names the tensor that holds a value that is no number.
+[[noreturn]] void FailNotFinite(const Checkpoint& checkpoint) {
+  for (const Tensor& tensor : checkpoint.tensors) {
+    std::vector<float> row(static_cast<size_t>(tensor.cols()));
+    for (int64_t r = 0; r < tensor.rows(); ++r) {
+      tensor.grid->decode(tensor.row(r).data(), tensor.cols(), row.data());
+      for (const float v : row) {
+        if (!std::isfinite(v)) {
+          FailFormat("{}: tensor '{}' holds a value that is not finite in row {}", checkpoint.path,
+                     tensor.name, r);
+        }
+      }
+    }
+  }
+  FailFormat("{}: the model's outputs are not finite", checkpoint.path);
+}
+
+}  // namespace
+
+LoadedModel::LoadedModel(Checkpoint c, std::shared_ptr<Ops> o)
+    : checkpoint(std::move(c)), ops(std::move(o)), weights(BindWeights(checkpoint, *ops)) {}
+
+Metadata TokenizerMetadata(const Checkpoint& checkpoint) {
+  if (checkpoint.dialect == Dialect::kHuggingFace) {
+    const Hyperparameters parameters =
+        ReadHyperparameters(checkpoint, ArchitectureOf(checkpoint));
+    return TokenizerMetadataFromHf(checkpoint.documents, parameters.vocabulary, checkpoint.path);
+  }
+  Metadata metadata;
+  for (const auto& [key, value] : checkpoint.metadata.entries()) {
+    if (key.starts_with("tokenizer.")) metadata.Set(key, value);
+  }
+  return metadata;
+}
+
+std::unique_ptr<Tokenizer> MakeTokenizer(const Checkpoint& checkpoint) {
+  if (checkpoint.dialect == Dialect::kGguf) {
+    return Tokenizer::FromMetadata(checkpoint.metadata, checkpoint.path);
+  }
+  return Tokenizer::FromMetadata(TokenizerMetadata(checkpoint), checkpoint.path);
+}
+
+Session::Session(std::shared_ptr<const LoadedModel> model, int64_t context, int64_t batch)
+    : model_(std::move(model)),
+      context_(context),
+      workspace_(model_->weights.parameters, *model_->ops, std::min(batch, context)) {
+  const Hyperparameters& p = model_->weights.parameters;
+  cache_ = model_->ops->MakeCache({p.heads, p.kv_heads, p.head_dim, p.layers, context});
+}
+
+void Session::Rewind(int64_t position) { position_ = std::min(position, position_); }
+
+void Session::Append(std::span<const int32_t> tokens, int64_t wanted, float* logits, Tap* tap) {
+  const auto count = static_cast<int64_t>(tokens.size());
+  const int64_t vocabulary = model_->weights.parameters.vocabulary;
+  if (position_ + count > context_) {
+    FailUsage("{}: {} tokens do not fit the context of {}", model_->checkpoint.path,
+              position_ + count, context_);
+  }
+  for (const int32_t id : tokens) {
+    if (id < 0 || id >= vocabulary) {
+      FailUsage("{}: token {} is outside the vocabulary of {}", model_->checkpoint.path, id,
+                vocabulary);
+    }
+  }
+  const int64_t first_wanted = count - wanted;
+  for (int64_t begin = 0; begin < count; begin += workspace_.max_tokens()) {
+    const int64_t size = std::min(workspace_.max_tokens(), count - begin);
+    const int64_t skip = std::clamp<int64_t>(first_wanted - begin, 0, size);
+    float* out = logits + std::max<int64_t>(0, begin - first_wanted) * vocabulary;
+    Forward(model_->weights, *model_->ops, *cache_, workspace_, tokens.subspan(begin, size),
+            position_, skip, out, tap);
+    position_ += size;
+  }
+  const float* last = logits + (wanted - 1) * vocabulary;
+  if (wanted > 0 && !std::all_of(last, last + vocabulary, [](float v) { return std::isfinite(v); })) {
+    FailNotFinite(model_->checkpoint);
+  }
+}
+
+}  // namespace halftone

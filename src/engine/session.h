@@ -1,0 +1,62 @@
+// Running a model: what is loaded once, and the state of one sequence.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernel/ops.h"
+#include "model/forward.h"
+#include "model/weights.h"
+#include "tensor/checkpoint.h"
+#include "tokenizer/tokenizer.h"
+
+namespace halftone {
+
+// A checkpoint ready to run; shared by any number of sessions, which must take turns.
+struct LoadedModel {
+  // Binds and prepares the weights. `ops` may be shared between models. Throws Error.
+  LoadedModel(Checkpoint checkpoint, std::shared_ptr<Ops> ops);
+
+  Checkpoint checkpoint;
+  std::shared_ptr<Ops> ops;
+  ModelWeights weights;
+};
+
+// The tokenizer of a checkpoint in either dialect; `vocabulary` is the number of rows of the
+// embedding.
+std::unique_ptr<Tokenizer> MakeTokenizer(const Checkpoint& checkpoint);
+
+// GGUF's tokenizer.* metadata of a checkpoint in either dialect.
+Metadata TokenizerMetadata(const Checkpoint& checkpoint);
+
+// One sequence with its KV cache.
+class Session {
+ public:
+  // Holds up to `context` tokens; runs at most `batch` tokens at a time.
+  Session(std::shared_ptr<const LoadedModel> model, int64_t context, int64_t batch = 512);
+
+  const LoadedModel& model() const { return *model_; }
+  int64_t context() const { return context_; }
+  int64_t position() const { return position_; }
+
+  // Forgets the tokens from `position` on.
+  void Rewind(int64_t position);
+
+  // Appends tokens to the sequence and writes the logits of the last `wanted` of them to `logits`,
+  // [wanted, vocabulary]. Throws Error (kUsage) if the context is full or an id is outside the
+  // vocabulary, and Error (kFormat) naming the first broken tensor if a logit is not finite.
+  void Append(std::span<const int32_t> tokens, int64_t wanted, float* logits, Tap* tap = nullptr);
+
+ private:
+  std::shared_ptr<const LoadedModel> model_;
+  int64_t context_;
+  std::unique_ptr<KvCache> cache_;
+  Workspace workspace_;
+  int64_t position_ = 0;
+};
+
+}  // namespace halftone

@@ -1,0 +1,60 @@
+#include "model/architecture.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace halftone {
+
+#define HT_ARCHITECTURE(name) extern const Architecture kArchitecture_##name;
+#include "model/architectures.def"
+#undef HT_ARCHITECTURE
+
+namespace {
+
+constexpr const Architecture* kArchitectures[] = {
+#define HT_ARCHITECTURE(name) &kArchitecture_##name,
+#include "model/architectures.def"
+#undef HT_ARCHITECTURE
+};
+
+const Architecture& FromGguf(const Checkpoint& checkpoint) {
+  const std::string* name = checkpoint.metadata.String("general.architecture");
+  if (name == nullptr) {
+    FailFormat("{}: key 'general.architecture' is missing or no string", checkpoint.path);
+  }
+  for (const Architecture* architecture : kArchitectures) {
+    if (architecture->name == *name) return *architecture;
+  }
+  FailUnsupported("{}: architecture '{}' is not supported", checkpoint.path, *name);
+}
+
+const Architecture& FromHuggingFace(const Checkpoint& checkpoint) {
+  const auto document = checkpoint.documents.find("config.json");
+  if (document == checkpoint.documents.end()) {
+    FailFormat("{}: config.json is missing", checkpoint.path);
+  }
+  const std::string source = checkpoint.path + "/config.json";
+  const Json config = ParseJson(document->second, source);
+  if (!config.is_object() || !config.contains("architectures") ||
+      !config["architectures"].is_array() || config["architectures"].empty() ||
+      !config["architectures"][0].is_string()) {
+    FailFormat("{}: 'architectures' does not name a class", source);
+  }
+  const std::string name = config["architectures"][0];
+  for (const Architecture* architecture : kArchitectures) {
+    if (std::ranges::count(architecture->hf_classes, name) > 0) return *architecture;
+  }
+  FailUnsupported("{}: architecture '{}' is not supported", source, name);
+}
+
+}  // namespace
+
+std::span<const Architecture* const> AllArchitectures() { return kArchitectures; }
+
+const Architecture& ArchitectureOf(const Checkpoint& checkpoint) {
+  return checkpoint.dialect == Dialect::kGguf ? FromGguf(checkpoint) : FromHuggingFace(checkpoint);
+}
+
+}  // namespace halftone

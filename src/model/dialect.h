@@ -1,0 +1,45 @@
+// Between the names of Hugging Face and those of GGUF.
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/architecture.h"
+#include "model/hyperparameters.h"
+
+namespace halftone {
+
+// A role in a layer (-1: outside the layers) and whether the tensor is its bias.
+struct RolePlace {
+  const RoleName* role = nullptr;
+  int64_t layer = -1;
+  bool bias = false;
+};
+
+// "blk.3.attn_q.weight", "model.layers.3.self_attn.q_proj.weight".
+std::string NameInDialect(Dialect dialect, const RolePlace& place);
+
+// What the tensor of that name is; none for names that the architecture does not have.
+std::optional<RolePlace> PlaceOf(const Architecture& architecture, Dialect dialect,
+                                 std::string_view name);
+
+// A tensor as a GGUF file holds it.
+struct GgufTensor {
+  Tensor tensor;              // its name in the GGUF dialect; the data still in the source's order
+  int64_t permuted_heads = 0; // heads whose rows must be reordered, 0 for none
+};
+
+// All tensors of the checkpoint in the GGUF dialect, in the checkpoint's order: renamed, a tied head
+// dropped, buffers that only cache constants left out, rope factors added. For a GGUF checkpoint the
+// tensors as they are. Throws Error (kUnsupported) naming a tensor that the architecture does not
+// know.
+std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architecture& architecture,
+                                    const Hyperparameters& parameters);
+
+// The GGUF order of `row` among rows of `heads` heads: the source row it is copied from.
+int64_t SourceRow(int64_t row, int64_t rows, int64_t heads);
+
+}  // namespace halftone

@@ -1,0 +1,37 @@
+#include "pipeline/calibrate.h"
+
+#include <chrono>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "calibration/importance.h"
+#include "container/container.h"
+#include "engine/session.h"
+
+namespace halftone {
+
+ImportanceMatrix MeasureImportance(const std::string& model, const std::string& text_file,
+                                   const ImatrixOptions& options) {
+  const std::string text = ReadTextFile(text_file);
+  const auto loaded = std::make_shared<const LoadedModel>(
+      OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+  const auto tokenizer = MakeTokenizer(loaded->checkpoint);
+  const ChunkedText chunks = SplitText(*tokenizer, text, text_file, options.context, options.chunks);
+  return AccumulateImportance(loaded, chunks, text_file, options.process_output, options.progress);
+}
+
+ImatrixReport ComputeImatrix(const std::string& model, const std::string& text_file,
+                             const std::string& output, const ImatrixOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const ImportanceMatrix matrix = MeasureImportance(model, text_file, options);
+  WriteImportanceMatrix(matrix, output);
+  ImatrixReport report;
+  report.chunks = matrix.chunk_count;
+  report.tokens = matrix.chunk_count * matrix.chunk_size;
+  report.entries = static_cast<int64_t>(matrix.entries.size());
+  report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+}  // namespace halftone

@@ -1,0 +1,16 @@
+// Importances from calibration text.
+
+#pragma once
+
+#include <string>
+
+#include "calibration/imatrix_file.h"
+#include "halftone/quantize.h"
+
+namespace halftone {
+
+// Runs the model over the text file and accumulates E[x^2] of every linear layer's input.
+ImportanceMatrix MeasureImportance(const std::string& model, const std::string& text_file,
+                                   const ImatrixOptions& options);
+
+}  // namespace halftone
