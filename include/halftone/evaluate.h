@@ -33,7 +33,7 @@ struct EvaluateReport {
   // Against the reference, where one was given.
   bool has_reference = false;
   Estimate reference_perplexity;
-  Estimate kld_mean;     // Kullback-Leibler divergence from the reference, nats
+  Estimate kld_mean;  // Kullback-Leibler divergence from the reference, nats
   double kld_median = 0;
   double kld_p99 = 0;
   double kld_max = 0;

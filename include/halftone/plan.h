@@ -26,12 +26,12 @@ struct PlanRow {
 };
 
 struct PlanReport {
-  std::string model;       // the path, or "7B"
+  std::string model;  // the path, or "7B"
   int64_t parameters = 0;
-  bool exact = false;      // sizes are of real files, not estimates
+  bool exact = false;  // sizes are of real files, not estimates
   int64_t context = 0;
-  uint64_t ram_bytes = 0;   // of this machine, or PlanOptions::memory
-  uint64_t vram_bytes = 0;  // 0: no GPU
+  uint64_t ram_bytes = 0;     // of this machine, or PlanOptions::memory
+  uint64_t vram_bytes = 0;    // 0: no GPU
   std::vector<PlanRow> rows;  // from most to fewest bits
   std::string advice;         // one sentence
 };

@@ -11,9 +11,9 @@
 namespace halftone {
 
 struct QuantizeOptions {
-  std::string grid;       // a grid or a preset, "q4_0", "q4_k_m"
-  std::string method;     // empty: imatrix where importances are given, else rtn
-  std::string container;  // empty: by the name of the output, gguf by default
+  std::string grid;         // a grid or a preset, "q4_0", "q4_k_m"
+  std::string method;       // empty: imatrix where importances are given, else rtn
+  std::string container;    // empty: by the name of the output, gguf by default
   std::string imatrix;      // an imatrix file of either generation, or empty
   std::string calibration;  // text to measure importances on, or empty
   int threads = 0;

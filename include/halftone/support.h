@@ -11,10 +11,10 @@ namespace halftone {
 struct GridInfo {
   std::string name;
   double bits_per_weight;
-  int block;             // weights that share a block; a row must be a multiple of it
-  bool writable;         // quantize can produce it
-  bool plain;            // numbers as they are, without rounding to few levels
-  bool needs_importance; // refuses to quantize without an imatrix or calibration text
+  int block;              // weights that share a block; a row must be a multiple of it
+  bool writable;          // quantize can produce it
+  bool plain;             // numbers as they are, without rounding to few levels
+  bool needs_importance;  // refuses to quantize without an imatrix or calibration text
 };
 
 struct NamedSummary {
@@ -23,7 +23,7 @@ struct NamedSummary {
 };
 
 std::vector<GridInfo> Grids();
-std::vector<NamedSummary> Presets();     // mixes of grids such as q4_k_m
+std::vector<NamedSummary> Presets();  // mixes of grids such as q4_k_m
 std::vector<NamedSummary> Methods();
 std::vector<NamedSummary> Containers();
 std::vector<std::string> Architectures();

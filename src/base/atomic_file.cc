@@ -38,6 +38,12 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::Write(std::span<const uint8_t> bytes) {
   size_ += bytes.size();
+  // What would fill the buffer by itself is not copied: a tensor may be as large as memory.
+  if (bytes.size() >= kBufferBytes) {
+    Flush();
+    WriteOut(bytes);
+    return;
+  }
   buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
   if (buffer_.size() >= kBufferBytes) Flush();
 }
@@ -46,22 +52,25 @@ void AtomicFile::Write(std::string_view text) {
   Write(std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
 }
 
-void AtomicFile::Flush() {
+void AtomicFile::WriteOut(std::span<const uint8_t> bytes) {
   size_t done = 0;
-  while (done < buffer_.size()) {
-    const ssize_t n = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
+  while (done < bytes.size()) {
+    const ssize_t n = ::write(fd_, bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) FailIo("{}: cannot write: {}", target_.string(), std::strerror(errno));
     done += static_cast<size_t>(n);
   }
+}
+
+void AtomicFile::Flush() {
+  WriteOut(buffer_);
   buffer_.clear();
 }
 
 void AtomicFile::Commit() {
   Flush();
   if (::fsync(fd_) != 0) FailIo("{}: cannot write: {}", target_.string(), std::strerror(errno));
-  if (::close(std::exchange(fd_, -1)) != 0 ||
-      ::rename(temporary_.c_str(), target_.c_str()) != 0) {
+  if (::close(std::exchange(fd_, -1)) != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
     const int error = errno;
     ::unlink(temporary_.c_str());
     FailIo("{}: cannot finish: {}", target_.string(), std::strerror(error));

@@ -33,6 +33,7 @@ class AtomicFile {
   void Commit();
 
  private:
+  void WriteOut(std::span<const uint8_t> bytes);
   void Flush();
 
   std::filesystem::path target_;

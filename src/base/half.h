@@ -10,8 +10,9 @@
 
 namespace halftone {
 
-// The compiler's own half type: one F16C instruction where the target has it, the run-time library's
-// exact routine where it does not. clang before 15 knows it on x86 only as the storage type.
+// The compiler's own half type: one F16C instruction where the target has it, the run-time
+// library's exact routine where it does not. clang before 15 knows it on x86 only as the storage
+// type.
 #if defined(__clang__)
 using Half = __fp16;
 #else

@@ -15,8 +15,16 @@ void WriteNpy(const std::filesystem::path& path, std::span<const int64_t> shape,
   header.append(63 - (10 + header.size()) % 64, ' ');
   header += '\n';
   const auto length = static_cast<uint16_t>(header.size());
-  const std::string prefix = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0,
-                              static_cast<char>(length & 255), static_cast<char>(length >> 8)};
+  const std::string prefix = {'\x93',
+                              'N',
+                              'U',
+                              'M',
+                              'P',
+                              'Y',
+                              1,
+                              0,
+                              static_cast<char>(length & 255),
+                              static_cast<char>(length >> 8)};
   AtomicFile file(path);
   file.Write(prefix);
   file.Write(header);

@@ -33,8 +33,7 @@ LoadedModel::LoadedModel(Checkpoint c, std::shared_ptr<Ops> o)
 
 Metadata TokenizerMetadata(const Checkpoint& checkpoint) {
   if (checkpoint.dialect == Dialect::kHuggingFace) {
-    const Hyperparameters parameters =
-        ReadHyperparameters(checkpoint, ArchitectureOf(checkpoint));
+    const Hyperparameters parameters = ReadHyperparameters(checkpoint, ArchitectureOf(checkpoint));
     return TokenizerMetadataFromHf(checkpoint.documents, parameters.vocabulary, checkpoint.path);
   }
   Metadata metadata;
@@ -84,7 +83,8 @@ void Session::Append(std::span<const int32_t> tokens, int64_t wanted, float* log
     position_ += size;
   }
   const float* last = logits + (wanted - 1) * vocabulary;
-  if (wanted > 0 && !std::all_of(last, last + vocabulary, [](float v) { return std::isfinite(v); })) {
+  if (wanted > 0 &&
+      !std::all_of(last, last + vocabulary, [](float v) { return std::isfinite(v); })) {
     FailNotFinite(model_->checkpoint);
   }
 }

@@ -6,8 +6,8 @@
 //   containers see properties (GGUF type id, affine parameters, codebook),
 //   methods see encode (and the properties that tell what encode needs),
 //   kernels see decode.
-// A grid's own header (grid/<file>.h) is the only place that knows its bytes; the functions it holds
-// are the scalar truth that every faster kernel must reproduce. See docs/adding-a-grid.md.
+// A grid's own header (grid/<file>.h) is the only place that knows its bytes; the functions it
+// holds are the scalar truth that every faster kernel must reproduce. See docs/adding-a-grid.md.
 
 #pragma once
 

@@ -53,8 +53,8 @@ class Ops {
   // n zeroed floats in this backend's memory.
   virtual std::shared_ptr<float[]> Allocate(int64_t n) = 0;
 
-  // Makes a 2-D tensor ready for MatMul and EmbedRows. The tensor's data is used as it lies (mapped)
-  // unless the backend packs it; the matrix keeps it alive.
+  // Makes a 2-D tensor ready for MatMul and EmbedRows. The tensor's data is used as it lies
+  // (mapped) unless the backend packs it; the matrix keeps it alive.
   virtual std::unique_ptr<Matrix> Prepare(const Tensor& tensor) = 0;
 
   // y[t, o] = sum_i x[t, i] * w[o, i]   x: [tokens, cols], y: [tokens, rows].

@@ -21,8 +21,7 @@ void RoundRows(std::span<const float> weights, int64_t rows, int64_t cols,
   pool.For((rows + step - 1) / step, [&](int64_t piece, int) {
     const int64_t end = std::min(rows, (piece + 1) * step);
     for (int64_t r = piece * step; r < end; ++r) {
-      grid.encode(weights.data() + r * cols, cols,
-                  importance.empty() ? nullptr : importance.data(),
+      grid.encode(weights.data() + r * cols, cols, importance.empty() ? nullptr : importance.data(),
                   blocks + static_cast<uint64_t>(r) * row_bytes);
     }
   });

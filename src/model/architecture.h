@@ -48,8 +48,8 @@ struct RoleName {
 };
 
 struct Architecture {
-  std::string_view name;                        // general.architecture of GGUF: "llama"
-  std::span<const std::string_view> hf_classes; // architectures[0] of config.json
+  std::string_view name;                         // general.architecture of GGUF: "llama"
+  std::span<const std::string_view> hf_classes;  // architectures[0] of config.json
   std::span<const RoleName> roles;
   RopeStyle gguf_rope;
   RopeStyle hf_rope;

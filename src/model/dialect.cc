@@ -36,9 +36,12 @@ bool IsCachedConstant(std::string_view name) {
 
 int64_t HeadsOf(RowOrder order, const Hyperparameters& p) {
   switch (order) {
-    case RowOrder::kSame: return 0;
-    case RowOrder::kPairsOfQueryHeads: return p.heads;
-    case RowOrder::kPairsOfKeyHeads: return p.kv_heads;
+    case RowOrder::kSame:
+      return 0;
+    case RowOrder::kPairsOfQueryHeads:
+      return p.heads;
+    case RowOrder::kPairsOfKeyHeads:
+      return p.kv_heads;
   }
   return 0;
 }
@@ -111,10 +114,10 @@ std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architec
     tensors.push_back(std::move(out));
   }
   if (!parameters.rope_factors.empty()) {
-    tensors.push_back({MakeF32Tensor("rope_freqs.weight",
-                                     {static_cast<int64_t>(parameters.rope_factors.size())},
-                                     parameters.rope_factors),
-                       0});
+    tensors.push_back(
+        {MakeF32Tensor("rope_freqs.weight", {static_cast<int64_t>(parameters.rope_factors.size())},
+                       parameters.rope_factors),
+         0});
   }
   return tensors;
 }

@@ -28,14 +28,14 @@ std::optional<RolePlace> PlaceOf(const Architecture& architecture, Dialect diale
 
 // A tensor as a GGUF file holds it.
 struct GgufTensor {
-  Tensor tensor;              // its name in the GGUF dialect; the data still in the source's order
-  int64_t permuted_heads = 0; // heads whose rows must be reordered, 0 for none
+  Tensor tensor;               // its name in the GGUF dialect; the data still in the source's order
+  int64_t permuted_heads = 0;  // heads whose rows must be reordered, 0 for none
 };
 
-// All tensors of the checkpoint in the GGUF dialect, in the checkpoint's order: renamed, a tied head
-// dropped, buffers that only cache constants left out, rope factors added. For a GGUF checkpoint the
-// tensors as they are. Throws Error (kUnsupported) naming a tensor that the architecture does not
-// know.
+// All tensors of the checkpoint in the GGUF dialect, in the checkpoint's order: renamed, a tied
+// head dropped, buffers that only cache constants left out, rope factors added. For a GGUF
+// checkpoint the tensors as they are. Throws Error (kUnsupported) naming a tensor that the
+// architecture does not know.
 std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architecture& architecture,
                                     const Hyperparameters& parameters);
 

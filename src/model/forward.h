@@ -30,8 +30,8 @@ class Workspace {
  private:
   friend class ForwardPass;
   int64_t max_tokens_;
-  std::shared_ptr<float[]> residual_;  // [max_tokens, width]
-  std::shared_ptr<float[]> normed_;    // [max_tokens, width]
+  std::shared_ptr<float[]> residual_;          // [max_tokens, width]
+  std::shared_ptr<float[]> normed_;            // [max_tokens, width]
   std::shared_ptr<float[]> query_, attended_;  // [max_tokens, heads * head_dim]
   std::shared_ptr<float[]> key_, value_;       // [max_tokens, kv_heads * head_dim]
   std::shared_ptr<float[]> gate_, up_;         // [max_tokens, feed_forward]

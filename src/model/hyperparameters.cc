@@ -101,7 +101,8 @@ Hyperparameters FromGguf(const Checkpoint& checkpoint, const Architecture& archi
 
 class ConfigKeys {
  public:
-  ConfigKeys(const Json& config, std::string source) : config_(config), source_(std::move(source)) {}
+  ConfigKeys(const Json& config, std::string source)
+      : config_(config), source_(std::move(source)) {}
 
   bool Has(const char* key) const { return config_.contains(key) && !config_[key].is_null(); }
 
@@ -139,8 +140,9 @@ std::vector<float> Llama3Factors(const Hyperparameters& p, const ConfigKeys& rop
   const double trained = rope.Float("original_max_position_embeddings");
   std::vector<float> factors(static_cast<size_t>(p.rope_dim / 2));
   for (size_t i = 0; i < factors.size(); ++i) {
-    const double wave = 2 * M_PI * std::pow(static_cast<double>(p.rope_base),
-                                            2.0 * static_cast<double>(i) / p.rope_dim);
+    const double wave =
+        2 * M_PI *
+        std::pow(static_cast<double>(p.rope_base), 2.0 * static_cast<double>(i) / p.rope_dim);
     if (wave < trained / high) {
       factors[i] = 1;
     } else if (wave > trained / low) {

@@ -33,8 +33,7 @@ struct Hyperparameters {
 };
 
 // Throws Error naming the key that is missing, of the wrong type or out of range.
-Hyperparameters ReadHyperparameters(const Checkpoint& checkpoint,
-                                    const Architecture& architecture);
+Hyperparameters ReadHyperparameters(const Checkpoint& checkpoint, const Architecture& architecture);
 
 // The metadata of a GGUF file for this model, in the order of llama.cpp's converter: general.* and
 // <architecture>.* keys without those of the tokenizer.

@@ -28,7 +28,7 @@ constexpr RoleName kRoles[] = {
 }  // namespace
 
 extern const Architecture kArchitecture_llama;
-constinit const Architecture kArchitecture_llama{"llama", kClasses, kRoles,
-                                                 RopeStyle::kInterleaved, RopeStyle::kHalves};
+constinit const Architecture kArchitecture_llama{"llama", kClasses, kRoles, RopeStyle::kInterleaved,
+                                                 RopeStyle::kHalves};
 
 }  // namespace halftone

@@ -46,8 +46,8 @@ struct ModelWeights {
   uint64_t token_bytes = 0;
 };
 
-// Checks every shape against the hyperparameters. The checkpoint's data must outlive the result (its
-// owners are kept). Throws Error naming the tensor.
+// Checks every shape against the hyperparameters. The checkpoint's data must outlive the result
+// (its owners are kept). Throws Error naming the tensor.
 ModelWeights BindWeights(const Checkpoint& checkpoint, Ops& ops);
 
 }  // namespace halftone

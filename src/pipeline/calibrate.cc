@@ -16,7 +16,8 @@ ImportanceMatrix MeasureImportance(const std::string& model, const std::string& 
   const auto loaded = std::make_shared<const LoadedModel>(
       OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
   const auto tokenizer = MakeTokenizer(loaded->checkpoint);
-  const ChunkedText chunks = SplitText(*tokenizer, text, text_file, options.context, options.chunks);
+  const ChunkedText chunks =
+      SplitText(*tokenizer, text, text_file, options.context, options.chunks);
   return AccumulateImportance(loaded, chunks, text_file, options.process_output, options.progress);
 }
 
@@ -29,8 +30,7 @@ ImatrixReport ComputeImatrix(const std::string& model, const std::string& text_f
   report.chunks = matrix.chunk_count;
   report.tokens = matrix.chunk_count * matrix.chunk_size;
   report.entries = static_cast<int64_t>(matrix.entries.size());
-  report.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
 

@@ -24,6 +24,9 @@ std::span<const Preset> AllPresets();
 // Null where there is none. Also finds the presets that stand for single grids.
 const Preset* FindPreset(std::string_view name);
 
+// What `compare` tries when nothing is asked for: from about 8 to 2 bits.
+std::span<const std::string_view> ComparisonPresets();
+
 struct TensorChoice {
   const Grid* grid = nullptr;  // of the output
   bool quantize = false;       // false: copied as it is

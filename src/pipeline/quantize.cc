@@ -284,8 +284,7 @@ void NameFileType(Plan& plan) {
   if (most == weights.end()) return;
   const Preset* preset = FindPreset(most->first->name);
   if (preset == nullptr || preset->gguf_file_type < 0) return;
-  plan.file.metadata.Set("general.file_type",
-                         Value(static_cast<uint32_t>(preset->gguf_file_type)));
+  plan.file.metadata.Set("general.file_type", Value(static_cast<uint32_t>(preset->gguf_file_type)));
   plan.file.metadata.Set("general.quantization_version", Value(uint32_t{2}));
 }
 
@@ -333,9 +332,10 @@ QuantizeReport Convert(const std::string& input, const std::string& output,
     }
     if (!plan.container->can_store(*job.choice.grid)) {
       if (!options.requantize) {
-        FailUsage("container '{}' cannot hold grid '{}' of tensor '{}' as it is; --requantize "
-                  "rounds it anew",
-                  plan.container->name, job.choice.grid->name, t.tensor.name);
+        FailUsage(
+            "container '{}' cannot hold grid '{}' of tensor '{}' as it is; --requantize "
+            "rounds it anew",
+            plan.container->name, job.choice.grid->name, t.tensor.name);
       }
       job.choice = {&NearestStorable(*plan.container, *job.choice.grid, t.tensor.cols()), true,
                     "rounded anew"};

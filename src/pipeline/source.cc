@@ -77,8 +77,8 @@ Source OpenSource(const std::string& path) {
   std::vector<GgufTensor> sorted;
   const GgufTensor* first = source.tensors.data();
   for (const Tensor* tensor : order) {
-    const auto it = std::ranges::find_if(
-        source.tensors, [&](const GgufTensor& t) { return &t.tensor == tensor; });
+    const auto it = std::ranges::find_if(source.tensors,
+                                         [&](const GgufTensor& t) { return &t.tensor == tensor; });
     sorted.push_back(first[it - source.tensors.begin()]);
   }
   source.tensors = std::move(sorted);
@@ -105,7 +105,8 @@ void DecodeRows(const Source& source, const GgufTensor& tensor, int64_t begin, i
     t.grid->decode(t.row(from).data(), cols, out);
     if (permute_elements) {
       const std::vector<float> straight(out, out + cols);
-      for (int64_t c = 0; c < cols; ++c) out[c] = straight[SourceRow(c, cols, tensor.permuted_heads)];
+      for (int64_t c = 0; c < cols; ++c)
+        out[c] = straight[SourceRow(c, cols, tensor.permuted_heads)];
     }
     for (int64_t c = 0; c < cols; ++c) {
       if (!std::isfinite(out[c])) {

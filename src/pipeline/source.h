@@ -20,8 +20,8 @@ struct Source {
   int64_t parameters = 0;
 };
 
-// Opens a .gguf file or a Hugging Face folder. A GGUF file may be of any architecture; a folder must
-// be of one that src/model knows. Throws Error.
+// Opens a .gguf file or a Hugging Face folder. A GGUF file may be of any architecture; a folder
+// must be of one that src/model knows. Throws Error.
 Source OpenSource(const std::string& path);
 
 // Decodes rows [begin, end) of a tensor in GGUF order to f32, [end - begin, cols]. Throws Error

@@ -1,0 +1,47 @@
+// Generating text with a session.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/session.h"
+#include "halftone/model.h"
+#include "tokenizer/tokenizer.h"
+
+namespace halftone {
+
+// Continues a sequence. Keeps what the KV cache already holds: a prompt that begins like the last
+// sequence is only read from where it differs, so a chat does not reread its history.
+class Generator {
+ public:
+  Generator(std::shared_ptr<const LoadedModel> model, const Tokenizer& tokenizer, int64_t context);
+
+  Generation Generate(std::span<const int32_t> prompt, int64_t max_tokens,
+                      const SamplingOptions& sampling,
+                      const std::function<bool(std::string_view)>& on_text);
+
+ private:
+  const Tokenizer& tokenizer_;
+  Session session_;
+  std::vector<int32_t> held_;  // the tokens in the cache
+  std::vector<float> logits_;
+};
+
+// Holds bytes back until they end a UTF-8 sequence.
+class Utf8Stream {
+ public:
+  // Returns what can be shown now. Bytes that can never become valid pass through as they are.
+  std::string Push(std::string_view bytes);
+  // What is left at the end, valid or not.
+  std::string Finish();
+
+ private:
+  std::string pending_;
+};
+
+}  // namespace halftone

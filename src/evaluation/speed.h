@@ -1,0 +1,18 @@
+// How fast a loaded model runs.
+
+#pragma once
+
+#include <memory>
+
+#include "engine/session.h"
+#include "halftone/evaluate.h"
+
+namespace halftone {
+
+// Measures prompt and generation speed of a loaded model: medians of options.repeats runs of
+// options.prompt and options.generate tokens. Fills prompt_tps, generation_tps, weight_bytes,
+// read_gbps and threads.
+void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOptions& options,
+                  BenchReport& report);
+
+}  // namespace halftone

@@ -1,0 +1,61 @@
+#include "halftone/evaluate.h"
+
+#include <chrono>
+#include <memory>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "container/container.h"
+#include "engine/chunks.h"
+#include "engine/session.h"
+#include "evaluation/memory.h"
+#include "evaluation/speed.h"
+#include "pipeline/lock_step.h"
+
+namespace halftone {
+
+EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
+                        const EvaluateOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::string text = ReadTextFile(text_file);
+  const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads);
+  const auto loaded = std::make_shared<const LoadedModel>(OpenCheckpoint(model), ops);
+  std::shared_ptr<const LoadedModel> reference;
+  if (!options.reference.empty()) {
+    reference = std::make_shared<const LoadedModel>(OpenCheckpoint(options.reference), ops);
+  }
+  const ChunkedText chunks = SplitText(*MakeTokenizer(loaded->checkpoint), text, text_file,
+                                       options.context, options.chunks);
+  EvaluateReport report =
+      EvaluateInLockStep(reference, {loaded}, chunks, options.threads, options.progress).front();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+std::vector<float> EvaluateLogits(const std::string& model, const std::vector<int32_t>& tokens,
+                                  int threads, int64_t* vocabulary) {
+  if (tokens.empty()) FailUsage("no tokens were given");
+  const auto loaded = std::make_shared<const LoadedModel>(
+      OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(threads)));
+  const auto count = static_cast<int64_t>(tokens.size());
+  *vocabulary = loaded->weights.parameters.vocabulary;
+  std::vector<float> logits(static_cast<size_t>(count * *vocabulary));
+  Session(loaded, count).Append(tokens, count, logits.data());
+  return logits;
+}
+
+BenchReport Bench(const std::string& model, const BenchOptions& options) {
+  BenchReport report;
+  ResetPeakMemory();
+  const auto start = std::chrono::steady_clock::now();
+  const auto loaded = std::make_shared<const LoadedModel>(
+      OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+  report.load_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  MeasureSpeed(loaded, options, report);
+  report.peak_bytes = PeakMemory();
+  report.machine_gbps = MeasureReadBandwidth(options.threads);
+  return report;
+}
+
+}  // namespace halftone

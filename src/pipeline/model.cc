@@ -1,0 +1,104 @@
+// halftone::Model: an opened model with its tokenizer and one sequence.
+
+#include "halftone/model.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "container/container.h"
+#include "engine/generator.h"
+#include "engine/session.h"
+#include "tokenizer/chat_template.h"
+
+namespace halftone {
+namespace {
+
+constexpr int64_t kDefaultContext = 4096;
+
+class OpenModel : public Model {
+ public:
+  OpenModel(const std::string& path, const LoadOptions& options)
+      : loaded_(std::make_shared<const LoadedModel>(
+            OpenCheckpoint(path), std::shared_ptr<Ops>(MakeCpuOps(options.threads)))),
+        tokenizer_metadata_(TokenizerMetadata(loaded_->checkpoint)),
+        tokenizer_(Tokenizer::FromMetadata(tokenizer_metadata_, path)),
+        context_(options.context > 0
+                     ? options.context
+                     : std::min(kDefaultContext, loaded_->weights.parameters.context)),
+        generator_(loaded_, *tokenizer_, context_) {
+    if (tokenizer_->vocabulary() != vocabulary()) {
+      FailFormat("{}: the tokenizer has {} tokens, the embedding {} rows", path,
+                 tokenizer_->vocabulary(), vocabulary());
+    }
+  }
+
+  std::string architecture() const override {
+    return std::string(loaded_->weights.architecture->name);
+  }
+  int64_t vocabulary() const override { return loaded_->weights.parameters.vocabulary; }
+  int64_t context() const override { return context_; }
+  uint64_t weight_bytes() const override { return loaded_->weights.tensor_bytes; }
+
+  std::vector<int32_t> Tokenize(std::string_view text, bool special) const override {
+    return tokenizer_->Encode(text, special);
+  }
+
+  std::string Detokenize(const std::vector<int32_t>& tokens, bool special) const override {
+    std::string text;
+    for (const int32_t token : tokens) text += tokenizer_->TokenText(token, special);
+    return text;
+  }
+
+  std::string ApplyChatTemplate(const std::vector<ChatMessage>& messages) const override {
+    const std::string* source = tokenizer_metadata_.String("tokenizer.chat_template");
+    if (source == nullptr) {
+      FailUnsupported("{}: the model has no chat template; give a prompt with -p",
+                      loaded_->checkpoint.path);
+    }
+    OrderedJson context;
+    context["messages"] = OrderedJson::array();
+    for (const ChatMessage& message : messages) {
+      context["messages"].push_back({{"role", message.role}, {"content", message.content}});
+    }
+    context["add_generation_prompt"] = true;
+    const auto text_of = [&](int32_t id) {
+      return id < 0 ? std::string() : tokenizer_->TokenText(id, true);
+    };
+    context["bos_token"] = text_of(tokenizer_->bos());
+    context["eos_token"] = text_of(tokenizer_->eos());
+    return RenderChatTemplate(*source, context);
+  }
+
+  Generation Generate(const std::vector<int32_t>& prompt, int64_t max_tokens,
+                      const SamplingOptions& sampling,
+                      const std::function<bool(std::string_view)>& on_text) override {
+    return generator_.Generate(prompt, max_tokens, sampling, on_text);
+  }
+
+  std::vector<float> Logits(const std::vector<int32_t>& tokens) override {
+    const auto count = static_cast<int64_t>(tokens.size());
+    std::vector<float> logits(static_cast<size_t>(count * vocabulary()));
+    Session(loaded_, std::max<int64_t>(1, count)).Append(tokens, count, logits.data());
+    return logits;
+  }
+
+ private:
+  std::shared_ptr<const LoadedModel> loaded_;
+  Metadata tokenizer_metadata_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  int64_t context_;
+  Generator generator_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> Model::Open(const std::string& path, const LoadOptions& options) {
+  return std::make_unique<OpenModel>(path, options);
+}
+
+std::vector<int32_t> Tokenize(const std::string& path, std::string_view text, bool special) {
+  return MakeTokenizer(OpenCheckpoint(path))->Encode(text, special);
+}
+
+}  // namespace halftone
