@@ -6,6 +6,7 @@
 #include "container/container.h"
 #include "container/gguf_format.h"
 #include "container/gguf_reader.h"
+#include "container/gguf_writer.h"
 
 namespace halftone {
 namespace {
@@ -32,8 +33,8 @@ constinit const Container kContainer_gguf{
     .recognize = &Recognize,
     .open = &ReadGguf,
     .can_store = &CanStore,
-    .file_bytes = nullptr,
-    .create = nullptr,
+    .file_bytes = &GgufBytes,
+    .create = &CreateGguf,
 };
 
 }  // namespace halftone

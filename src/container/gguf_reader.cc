@@ -11,9 +11,9 @@
 #include <utility>
 #include <variant>
 
+#include "base/byte_cursor.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "base/half.h"
 #include "base/mapped_file.h"
 #include "base/printable.h"
 #include "container/gguf_format.h"
@@ -21,77 +21,22 @@
 namespace halftone {
 namespace {
 
-// A position in the mapped file that never passes its end.
-class Cursor {
- public:
-  Cursor(const std::filesystem::path& path, std::span<const uint8_t> bytes)
-      : path_(path.string()), bytes_(bytes) {}
-
-  uint64_t at() const { return at_; }
-  uint64_t remaining() const { return bytes_.size() - at_; }
-  const std::string& path() const { return path_; }
-
-  // Whose value is being read, for messages: "key 'general.name'".
-  void Name(std::string_view kind, std::string_view name) {
-    kind_ = kind;
-    name_ = name;
+std::string_view ReadString(ByteCursor& file, std::string_view what) {
+  const uint64_t start = file.at();
+  const auto length = file.Read<uint64_t>(what);
+  if (length > gguf::kMaxStringBytes || length > file.remaining()) {
+    file.Fail(start, "{} claims {} bytes but the file has {} left and 2^30 are allowed", what,
+              length, file.remaining());
   }
-
-  template <class... Args>
-  [[noreturn]] void Fail(uint64_t at, fmt::format_string<Args...> format, Args&&... args) const {
-    FailFormat("{}: byte {}: {}{}", path_, at, Subject(),
-               fmt::vformat(format, fmt::make_format_args(args...)));
-  }
-
-  template <class... Args>
-  [[noreturn]] void FailUnknown(uint64_t at, fmt::format_string<Args...> format,
-                                Args&&... args) const {
-    FailUnsupported("{}: byte {}: {}{}", path_, at, Subject(),
-                    fmt::vformat(format, fmt::make_format_args(args...)));
-  }
-
-  std::span<const uint8_t> Take(uint64_t n, std::string_view what) {
-    if (n > remaining()) {
-      Fail(at_, "{} needs {} bytes but the file has {} left", what, n, remaining());
-    }
-    const auto taken = bytes_.subspan(at_, n);
-    at_ += n;
-    return taken;
-  }
-
-  template <class T>
-  T Read(std::string_view what) {
-    return LoadLe<T>(Take(sizeof(T), what).data());
-  }
-
-  std::string_view String(std::string_view what) {
-    const uint64_t start = at_;
-    const auto length = Read<uint64_t>(what);
-    if (length > gguf::kMaxStringBytes || length > remaining()) {
-      Fail(start, "{} claims {} bytes but the file has {} left", what, length, remaining());
-    }
-    const auto bytes = Take(length, what);
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  }
-
- private:
-  std::string Subject() const {
-    return kind_.empty() ? "" : fmt::format("{} '{}': ", kind_, Printable(name_));
-  }
-
-  std::string path_;
-  std::span<const uint8_t> bytes_;
-  uint64_t at_ = 0;
-  std::string_view kind_;
-  std::string_view name_;  // lies in bytes_
-};
+  return file.Text(length, what);
+}
 
 struct Header {
   uint64_t tensors = 0;
   uint64_t keys = 0;
 };
 
-Header ReadHeader(Cursor& file) {
+Header ReadHeader(ByteCursor& file) {
   const uint64_t magic_bytes = std::min<uint64_t>(file.remaining(), gguf::kMagic.size());
   const auto magic = file.Take(magic_bytes, "the magic number");
   if (!std::ranges::equal(magic, gguf::kMagic)) {
@@ -99,9 +44,9 @@ Header ReadHeader(Cursor& file) {
   }
   const auto version = file.Read<uint32_t>("the version");
   if (version == 0) file.Fail(4, "version 0 does not exist");
-  if ((version & 0xFFFF) == 0) file.FailUnknown(4, "is a big-endian GGUF file");
+  if ((version & 0xFFFF) == 0) file.FailUnsupported(4, "is a big-endian GGUF file");
   if (version != 2 && version != 3) {
-    file.FailUnknown(4, "GGUF version {} is not supported, only 2 and 3", version);
+    file.FailUnsupported(4, "GGUF version {} is not supported, only 2 and 3", version);
   }
   Header header;
   header.tensors = file.Read<uint64_t>("the number of tensors");
@@ -116,7 +61,7 @@ Header ReadHeader(Cursor& file) {
 }
 
 // Checks a count against what is left of the file, so that it may be allocated.
-uint64_t ReadArrayCount(Cursor& file, uint64_t element_bytes) {
+uint64_t ReadArrayCount(ByteCursor& file, uint64_t element_bytes) {
   const uint64_t start = file.at();
   const auto count = file.Read<uint64_t>("the array's length");
   if (count > gguf::kMaxArrayElements || count > file.remaining() / element_bytes) {
@@ -127,12 +72,12 @@ uint64_t ReadArrayCount(Cursor& file, uint64_t element_bytes) {
 }
 
 template <class T>
-std::vector<T> ReadElements(Cursor& file) {
+std::vector<T> ReadElements(ByteCursor& file) {
   if constexpr (std::is_same_v<T, std::string>) {
     const uint64_t count = ReadArrayCount(file, sizeof(uint64_t));
     std::vector<std::string> strings;
     strings.reserve(count);
-    for (uint64_t i = 0; i < count; ++i) strings.emplace_back(file.String("a string"));
+    for (uint64_t i = 0; i < count; ++i) strings.emplace_back(ReadString(file, "a string"));
     return strings;
   } else {
     const uint64_t count = ReadArrayCount(file, sizeof(T));
@@ -147,7 +92,7 @@ std::vector<T> ReadElements(Cursor& file) {
 // Reads alternative `type` of the variant `V` by trying the alternatives in turn: the type ids are
 // their positions, so no list of types is repeated here.
 template <size_t I = 0>
-Array ReadArray(Cursor& file, uint32_t type) {
+Array ReadArray(ByteCursor& file, uint32_t type) {
   using Elements = decltype(Array::elements);
   if constexpr (I < std::variant_size_v<Elements>) {
     if (type != I) return ReadArray<I + 1>(file, type);
@@ -167,7 +112,7 @@ Array ReadArray(Cursor& file, uint32_t type) {
 }
 
 template <size_t I = 0>
-Value ReadValue(Cursor& file, uint32_t type) {
+Value ReadValue(ByteCursor& file, uint32_t type) {
   if constexpr (I < std::variant_size_v<Value>) {
     if (type != I) return ReadValue<I + 1>(file, type);
     using T = std::variant_alternative_t<I, Value>;
@@ -175,7 +120,7 @@ Value ReadValue(Cursor& file, uint32_t type) {
       const auto element_type = file.Read<uint32_t>("the element type");
       return ReadArray(file, element_type);
     } else if constexpr (std::is_same_v<T, std::string>) {
-      return Value(std::in_place_index<I>, file.String("the string"));
+      return Value(std::in_place_index<I>, ReadString(file, "the string"));
     } else if constexpr (std::is_same_v<T, bool>) {
       return Value(std::in_place_index<I>, file.Read<uint8_t>("the value") != 0);
     } else {
@@ -186,15 +131,15 @@ Value ReadValue(Cursor& file, uint32_t type) {
   }
 }
 
-Metadata ReadMetadata(Cursor& file, uint64_t count) {
+Metadata ReadMetadata(ByteCursor& file, uint64_t count) {
   Metadata metadata;
   std::unordered_set<std::string_view> seen;
   for (uint64_t i = 0; i < count; ++i) {
-    file.Name("", "");
+    file.Subject("", "");
     const uint64_t start = file.at();
-    const std::string_view key = file.String("a key");
+    const std::string_view key = ReadString(file, "a key");
     if (key.empty()) file.Fail(start, "key {} is empty", i);
-    file.Name("key", key);
+    file.Subject("key", key);
     if (!seen.insert(key).second) file.Fail(start, "occurs twice");
     const auto type = file.Read<uint32_t>("the value type");
     metadata.Append(std::string(key), ReadValue(file, type));
@@ -202,7 +147,7 @@ Metadata ReadMetadata(Cursor& file, uint64_t count) {
   return metadata;
 }
 
-uint64_t Alignment(const Cursor& file, const Metadata& metadata) {
+uint64_t Alignment(const ByteCursor& file, const Metadata& metadata) {
   const Value* value = metadata.Find(gguf::kAlignmentKey);
   if (value == nullptr) return gguf::kDefaultAlignment;
   const auto* alignment = std::get_if<uint32_t>(value);
@@ -225,7 +170,7 @@ struct Entry {
   uint64_t bytes = 0;
 };
 
-std::vector<int64_t> ReadShape(Cursor& file) {
+std::vector<int64_t> ReadShape(ByteCursor& file) {
   const uint64_t start = file.at();
   const auto dimensions = file.Read<uint32_t>("the number of dimensions");
   if (dimensions > gguf::kMaxDimensions) {
@@ -248,12 +193,12 @@ std::vector<int64_t> ReadShape(Cursor& file) {
   return shape;
 }
 
-Entry ReadEntry(Cursor& file, std::unordered_set<std::string_view>& seen) {
+Entry ReadEntry(ByteCursor& file, std::unordered_set<std::string_view>& seen) {
   Entry entry;
   entry.at = file.at();
-  file.Name("", "");
-  const std::string_view name = file.String("a tensor's name");
-  file.Name("tensor", name);
+  file.Subject("", "");
+  const std::string_view name = ReadString(file, "a tensor's name");
+  file.Subject("tensor", name);
   if (name.size() > gguf::kMaxNameBytes) {
     file.Fail(entry.at, "the name has {} bytes, at most {} are allowed", name.size(),
               gguf::kMaxNameBytes);
@@ -266,7 +211,7 @@ Entry ReadEntry(Cursor& file, std::unordered_set<std::string_view>& seen) {
   const auto type = file.Read<int32_t>("the tensor type");
   tensor.grid = FindGridByGgufType(type);
   if (tensor.grid == nullptr) {
-    file.FailUnknown(type_at, "tensor type {} is not supported", type);
+    file.FailUnsupported(type_at, "tensor type {} is not supported", type);
   }
   if (tensor.cols() % tensor.grid->block != 0) {
     file.Fail(type_at, "a row of {} elements is no multiple of the {} in a block of {}",
@@ -280,7 +225,7 @@ Entry ReadEntry(Cursor& file, std::unordered_set<std::string_view>& seen) {
   return entry;
 }
 
-std::vector<Entry> ReadEntries(Cursor& file, uint64_t count) {
+std::vector<Entry> ReadEntries(ByteCursor& file, uint64_t count) {
   std::vector<Entry> entries;
   std::unordered_set<std::string_view> seen;
   for (uint64_t i = 0; i < count; ++i) entries.push_back(ReadEntry(file, seen));
@@ -288,7 +233,7 @@ std::vector<Entry> ReadEntries(Cursor& file, uint64_t count) {
 }
 
 // Checks that the tensors tile the data section and lie within the file, and points them at it.
-void PlaceTensors(const Cursor& file, uint64_t alignment, std::span<const uint8_t> bytes,
+void PlaceTensors(const ByteCursor& file, uint64_t alignment, std::span<const uint8_t> bytes,
                   std::vector<Entry>& entries) {
   const auto data = CheckedRoundUp(file.at(), alignment);
   uint64_t expected = 0;
@@ -322,7 +267,7 @@ struct Part {
 
 Part ReadPart(const std::filesystem::path& path) {
   const auto mapped = MappedFile::Open(path);
-  Cursor file(path, mapped->bytes());
+  ByteCursor file(path.string(), mapped->bytes());
   const Header header = ReadHeader(file);
   Part part;
   part.file_bytes = mapped->bytes().size();
