@@ -7,13 +7,12 @@ namespace halftone {
 namespace {
 
 struct Normalizer {
-  float largest = 0;
-  int64_t top = 0;
+  int64_t top = 0;     // the likeliest token
   double log_sum = 0;  // ln sum exp(logit)
 
   Normalizer(const float* logits, int64_t n) {
     top = std::max_element(logits, logits + n) - logits;
-    largest = logits[top];
+    const float largest = logits[top];
     double sum = 0;
     for (int64_t i = 0; i < n; ++i) sum += std::exp(logits[i] - largest);
     log_sum = largest + std::log(sum);
@@ -54,19 +53,22 @@ QualityMeter::Position QualityMeter::Score(const float* logits, const float* ref
   Position position;
   position.nll = q.log_sum - logits[token];
   if (reference == nullptr) return position;
-  const Normalizer p(reference, vocabulary);
-  position.has_reference = true;
-  position.reference_nll = p.log_sum - reference[token];
-  position.same_top1 = p.top == q.top;
-  position.delta_p = std::exp(-position.nll) - std::exp(-position.reference_nll);
-  // sum p (ln p - ln q) with ln p - ln q = (p_i - q_i) - (log_sum_p - log_sum_q).
+  // One pass over the reference: its normalizer, and the sum of p (ln p - ln q), in which
+  // ln p - ln q = (p_i - q_i) - (log_sum_p - log_sum_q).
+  const int64_t top = std::max_element(reference, reference + vocabulary) - reference;
+  const float largest = reference[top];
   double weighted = 0, total = 0;
   for (int64_t i = 0; i < vocabulary; ++i) {
-    const double e = std::exp(reference[i] - p.largest);
+    const double e = std::exp(reference[i] - largest);
     weighted += e * (static_cast<double>(reference[i]) - logits[i]);
     total += e;
   }
-  position.kld = std::max(0.0, weighted / total - (p.log_sum - q.log_sum));
+  const double log_sum = largest + std::log(total);
+  position.has_reference = true;
+  position.reference_nll = log_sum - reference[token];
+  position.same_top1 = top == q.top;
+  position.delta_p = std::exp(-position.nll) - std::exp(-position.reference_nll);
+  position.kld = std::max(0.0, weighted / total - (log_sum - q.log_sum));
   return position;
 }
 

@@ -1,0 +1,189 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/json.h"
+#include "container/container.h"
+#include "engine/chunks.h"
+#include "engine/generator.h"
+#include "engine/sampler.h"
+#include "engine/session.h"
+#include "halftone/error.h"
+#include "tests/testing/shared.h"
+
+namespace halftone {
+namespace {
+
+std::shared_ptr<const LoadedModel> Load(const std::filesystem::path& path, int threads = 2) {
+  return std::make_shared<const LoadedModel>(OpenCheckpoint(path),
+                                             std::shared_ptr<Ops>(MakeCpuOps(threads)));
+}
+
+std::vector<float> LogitsOf(const std::shared_ptr<const LoadedModel>& model,
+                            const std::vector<int32_t>& ids, int64_t step) {
+  const int64_t vocabulary = model->weights.parameters.vocabulary;
+  std::vector<float> logits(ids.size() * vocabulary);
+  Session session(model, static_cast<int64_t>(ids.size()));
+  for (size_t at = 0; at < ids.size(); at += step) {
+    const auto n = std::min<size_t>(step, ids.size() - at);
+    session.Append(std::span(ids).subspan(at, n), static_cast<int64_t>(n),
+                   logits.data() + at * vocabulary);
+  }
+  return logits;
+}
+
+// Largest difference relative to the range of the expected logits.
+double Difference(const std::vector<float>& actual, const std::vector<float>& expected) {
+  EXPECT_EQ(actual.size(), expected.size());
+  const auto [low, high] = std::ranges::minmax(expected);
+  double largest = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    largest = std::max(largest, std::fabs(static_cast<double>(actual[i]) - expected[i]));
+  }
+  return largest / (high - low);
+}
+
+struct Expected {
+  std::vector<int32_t> ids;
+  std::vector<float> logits;
+};
+
+// input_ids and logits of transformers' f32 forward pass, stored beside the fixture.
+Expected ReadExpected(const std::string& folder) {
+  const Checkpoint file =
+      OpenCheckpoint(SharedPath("fixtures/" + folder + "/expected.safetensors"));
+  Expected expected;
+  for (const float id : Decode(file.Get("input_ids"))) {
+    expected.ids.push_back(static_cast<int32_t>(id));
+  }
+  expected.logits = Decode(file.Get("logits"));
+  return expected;
+}
+
+class TransformersLogits : public testing::TestWithParam<const char*> {};
+
+TEST_P(TransformersLogits, AgreeWithinAThousandthOfTheirRange) {
+  const std::string folder = GetParam();
+  HALFTONE_NEED_SHARED("fixtures/" + folder);
+  const Expected expected = ReadExpected(folder);
+  const auto model = Load(SharedPath("fixtures/" + folder));
+  // The prompt at once, in uneven pieces and token by token.
+  for (const int64_t step : {int64_t{1000}, int64_t{7}, int64_t{1}}) {
+    EXPECT_LT(Difference(LogitsOf(model, expected.ids, step), expected.logits), 1e-3) << step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, TransformersLogits, testing::Values("tiny-bf16", "small-bf16"));
+
+class LlamaCppLogits : public testing::TestWithParam<const char*> {};
+
+// `logits` are llama.cpp's on the same weights widened to f32.
+TEST_P(LlamaCppLogits, AgreeWithinAThousandthOfTheirRange) {
+  const std::string folder = GetParam();
+  HALFTONE_NEED_SHARED("fixtures/" + folder);
+  const Expected expected = ReadExpected(folder);
+  std::filesystem::path gguf;
+  for (const auto& entry : std::filesystem::directory_iterator(SharedPath("fixtures/" + folder))) {
+    if (entry.path().extension() == ".gguf") gguf = entry.path();
+  }
+  EXPECT_LT(Difference(LogitsOf(Load(gguf), expected.ids, 1000), expected.logits), 1e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, LlamaCppLogits,
+                         testing::Values("tiny-gguf-Q4_K_M-imatrix", "tiny-gguf-IQ3_XXS-imatrix"));
+
+TEST(SessionTest, DoesNotDependOnThreads) {
+  HALFTONE_NEED_SHARED("models/tiny1m");
+  const std::vector<int32_t> ids = {1, 300, 45, 17, 401, 22, 9, 100};
+  const auto one = LogitsOf(Load(SharedPath("models/tiny1m"), 1), ids, 1000);
+  EXPECT_EQ(LogitsOf(Load(SharedPath("models/tiny1m"), 3), ids, 1000), one);
+}
+
+TEST(SessionTest, RewindsAndRefuses) {
+  HALFTONE_NEED_SHARED("models/tiny1m");
+  const auto model = Load(SharedPath("models/tiny1m"));
+  std::vector<float> first(512), again(512);
+  Session session(model, 4);
+  const std::vector<int32_t> ids = {1, 300, 45};
+  session.Append(ids, 1, first.data());
+  session.Rewind(1);
+  session.Append(std::span(ids).subspan(1), 1, again.data());
+  for (size_t i = 0; i < 512; ++i) EXPECT_NEAR(first[i], again[i], 1e-4);
+  EXPECT_THROW(session.Append(ids, 0, nullptr), Error);  // 6 of 4
+  session.Rewind(0);
+  EXPECT_THROW(session.Append(std::vector<int32_t>{512}, 0, nullptr), Error);
+  EXPECT_THROW(session.Append(std::vector<int32_t>{-1}, 0, nullptr), Error);
+}
+
+TEST(SamplerTest, FollowsTheDistribution) {
+  SamplingOptions options;
+  options.temperature = 1;
+  options.top_k = 0;
+  options.top_p = 1;
+  options.min_p = 0;
+  options.seed = 7;
+  Sampler sampler(options);
+  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.2f)};
+  std::map<int32_t, int> hits;
+  for (int i = 0; i < 20000; ++i) ++hits[sampler.Next(logits)];
+  EXPECT_NEAR(hits[0] / 20000.0, 0.5, 0.015);
+  EXPECT_NEAR(hits[1] / 20000.0, 0.3, 0.015);
+  EXPECT_NEAR(hits[2] / 20000.0, 0.2, 0.015);
+}
+
+TEST(SamplerTest, CutsTheTail) {
+  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.15f),
+                                     std::log(0.05f)};
+  const auto seen = [&](int top_k, float top_p, float min_p) {
+    Sampler sampler({1.0f, top_k, top_p, min_p, 3});
+    int32_t highest = 0;
+    for (int i = 0; i < 2000; ++i) highest = std::max(highest, sampler.Next(logits));
+    return highest;
+  };
+  EXPECT_EQ(seen(0, 1, 0), 3);
+  EXPECT_EQ(seen(2, 1, 0), 1);
+  EXPECT_EQ(seen(0, 0.7f, 0), 1);   // 0.5 is not enough, 0.8 is
+  EXPECT_EQ(seen(0, 1, 0.25f), 2);  // at least 0.125
+  Sampler greedy({0, 40, 0.95f, 0.05f, 0});
+  EXPECT_EQ(greedy.Next(logits), 0);
+  EXPECT_THROW(Sampler({-1, 0, 1, 0, 0}), Error);
+  EXPECT_THROW(Sampler({1, 0, 0, 0, 0}), Error);
+}
+
+TEST(Utf8StreamTest, HoldsBackUnfinishedSequences) {
+  Utf8Stream stream;
+  EXPECT_EQ(stream.Push("a\xE2\x82"), "a");
+  EXPECT_EQ(stream.Push("\xAC"), "\xE2\x82\xAC");
+  EXPECT_EQ(stream.Push("\xF0\x9F"), "");
+  EXPECT_EQ(stream.Push("\x98\x80!"), "\xF0\x9F\x98\x80!");
+  EXPECT_EQ(stream.Push("\x80\x80\x80\x80"), "\x80\x80\x80\x80");  // can never be completed
+  EXPECT_EQ(stream.Push("\xC3"), "");
+  EXPECT_EQ(stream.Finish(), "\xC3");
+}
+
+TEST(GeneratorTest, GreedyTextIsTheSameWithAndWithoutTheCache) {
+  HALFTONE_NEED_SHARED("models/ref-75m");
+  const auto model = Load(SharedPath("models/ref-75m"));
+  const auto tokenizer = MakeTokenizer(model->checkpoint);
+  Generator generator(model, *tokenizer, 128);
+  SamplingOptions greedy;
+  greedy.temperature = 0;
+  const auto prompt = tokenizer->Encode("The capital of France is", true);
+  std::string streamed;
+  const Generation first = generator.Generate(prompt, 12, greedy, [&](std::string_view text) {
+    streamed += text;
+    return true;
+  });
+  EXPECT_EQ(first.text, streamed);
+  EXPECT_EQ(first.tokens, 12);
+  EXPECT_EQ(first.stop, "length");
+  EXPECT_EQ(generator.Generate(prompt, 12, greedy, nullptr).text, first.text);
+  const Generation stopped =
+      generator.Generate(prompt, 12, greedy, [](std::string_view) { return false; });
+  EXPECT_EQ(stopped.stop, "stopped");
+}
+
+}  // namespace
+}  // namespace halftone
