@@ -17,6 +17,7 @@
 #include "base/mapped_file.h"
 #include "base/printable.h"
 #include "container/gguf_format.h"
+#include "container/git_lfs.h"
 
 namespace halftone {
 namespace {
@@ -36,7 +37,8 @@ struct Header {
   uint64_t keys = 0;
 };
 
-Header ReadHeader(ByteCursor& file) {
+Header ReadHeader(ByteCursor& file, std::span<const uint8_t> bytes) {
+  if (IsGitLfsPointer(bytes)) file.Fail(0, "{}", kGitLfsPointerMessage);
   const uint64_t magic_bytes = std::min<uint64_t>(file.remaining(), gguf::kMagic.size());
   const auto magic = file.Take(magic_bytes, "the magic number");
   if (!std::ranges::equal(magic, gguf::kMagic)) {
@@ -268,7 +270,7 @@ struct Part {
 Part ReadPart(const std::filesystem::path& path) {
   const auto mapped = MappedFile::Open(path);
   ByteCursor file(path.string(), mapped->bytes());
-  const Header header = ReadHeader(file);
+  const Header header = ReadHeader(file, mapped->bytes());
   Part part;
   part.file_bytes = mapped->bytes().size();
   part.metadata = ReadMetadata(file, header.keys);

@@ -1,14 +1,53 @@
+// Plain weights in safetensors files, named and shaped as Hugging Face's libraries do:
+// docs/formats/safetensors.md. Read only.
+
+#include "base/error.h"
+#include "base/printable.h"
 #include "container/container.h"
+#include "container/hf_folder.h"
+
 namespace halftone {
+namespace {
+
+Checkpoint Open(const std::filesystem::path& path) {
+  HfFolder folder = OpenHfFolder(path);
+  Checkpoint checkpoint;
+  checkpoint.path = path.string();
+  checkpoint.container = "safetensors";
+  checkpoint.dialect = Dialect::kHuggingFace;
+  checkpoint.file_bytes = folder.file_bytes;
+  checkpoint.documents = std::move(folder.documents);
+  checkpoint.tensors.reserve(folder.tensors.size());
+  for (SafetensorsTensor& source : folder.tensors) {
+    Tensor tensor;
+    tensor.grid = source.grid();
+    if (tensor.grid == nullptr) {
+      FailUnsupported("{}: tensor '{}': dtype {} is not supported in a model of plain weights",
+                      path.string(), Printable(source.name), source.dtype->name);
+    }
+    tensor.name = std::move(source.name);
+    tensor.shape = std::move(source.shape);
+    tensor.data = source.data;
+    tensor.owner = std::move(source.owner);
+    checkpoint.tensors.push_back(std::move(tensor));
+  }
+  return checkpoint;
+}
+
+bool CanStore(const Grid& /*grid*/) { return false; }
+
+}  // namespace
+
 extern const Container kContainer_safetensors;
 constinit const Container kContainer_safetensors{
     .name = "safetensors",
-    .summary = "a Hugging Face folder of safetensors files",
+    .summary = "Hugging Face folder of plain weights in safetensors files (read only)",
     .dialect = Dialect::kHuggingFace,
-    .recognize = [](const std::filesystem::path&) { return false; },
-    .open = nullptr,
-    .can_store = [](const Grid&) { return false; },
+    .recognize = &IsHfFolder,
+    .open = &Open,
+    .can_store = &CanStore,
     .file_bytes = nullptr,
     .create = nullptr,
 };
+
 }  // namespace halftone
