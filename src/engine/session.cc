@@ -32,11 +32,16 @@ LoadedModel::LoadedModel(Checkpoint c, std::shared_ptr<Ops> o)
     : checkpoint(std::move(c)), ops(std::move(o)), weights(BindWeights(checkpoint, *ops)) {}
 
 Metadata TokenizerMetadata(const Checkpoint& checkpoint) {
+  Metadata metadata;
   if (checkpoint.dialect == Dialect::kHuggingFace) {
+    if (!checkpoint.documents.contains("tokenizer.json")) {
+      // A folder of weights alone still converts and runs on token ids.
+      metadata.Set("tokenizer.ggml.model", Value(std::string("none")));
+      return metadata;
+    }
     const Hyperparameters parameters = ReadHyperparameters(checkpoint, ArchitectureOf(checkpoint));
     return TokenizerMetadataFromHf(checkpoint.documents, parameters.vocabulary, checkpoint.path);
   }
-  Metadata metadata;
   for (const auto& [key, value] : checkpoint.metadata.entries()) {
     if (key.starts_with("tokenizer.")) metadata.Set(key, value);
   }
