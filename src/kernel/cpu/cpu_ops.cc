@@ -1,0 +1,269 @@
+#include "kernel/cpu/cpu_ops.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "kernel/cpu/aligned.h"
+
+namespace halftone {
+namespace {
+
+// Elementwise work below this many floats stays on the calling thread.
+constexpr int64_t kSplitFloats = 16384;
+
+// Floats of decoded weights that stay in a core's second-level cache beside the activations.
+constexpr int64_t kPanelFloats = 96 << 10;
+
+// Rows that are decoded at once for few tokens: what the product's inner loop takes together.
+constexpr int64_t kStripRows = 8;
+
+constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+struct CpuMatrix : Matrix {
+  Tensor tensor;
+  DecodeFunction decode = nullptr;
+  // The floats themselves where the grid is f32 and lies aligned, else null.
+  const float* floats = nullptr;
+  int64_t stride = 0;      // floats between decoded rows: whole cache lines
+  int64_t panel_rows = 0;  // rows decoded at once for many tokens
+};
+
+const CpuMatrix& Ours(const Matrix& w) { return static_cast<const CpuMatrix&>(w); }
+
+struct CpuCache : KvCache {
+  AttentionShape shape;
+  int64_t positions = 0;            // shape.context rounded up to whole chunks
+  int64_t head_keys = 0;            // floats of one head's keys
+  int64_t head_values = 0;          // floats of one head's values
+  std::shared_ptr<float[]> keys;    // [layers, kv_heads, positions / kKeyTile, head_dim, kKeyTile]
+  std::shared_ptr<float[]> values;  // [layers, kv_heads, positions, PaddedHead(head_dim)]
+
+  float* Keys(int64_t layer, int64_t head) {
+    return keys.get() + (layer * shape.kv_heads + head) * head_keys;
+  }
+  float* Values(int64_t layer, int64_t head) {
+    return values.get() + (layer * shape.kv_heads + head) * head_values;
+  }
+
+  // Stores one token's key and value of one head.
+  void Store(int64_t layer, int64_t head, int64_t position, const float* key, const float* value) {
+    const int64_t dim = shape.head_dim;
+    float* k = Keys(layer, head) + position / kKeyTile * dim * kKeyTile + position % kKeyTile;
+    for (int64_t i = 0; i < dim; ++i) k[i * kKeyTile] = key[i];
+    std::copy(value, value + dim, Values(layer, head) + position * PaddedHead(dim));
+  }
+};
+
+}  // namespace
+
+CpuOps::CpuOps(int threads, Isa isa) : pool_(threads), isa_(isa), vector_(VectorOpsFor(isa)) {}
+
+template <class Body>
+void CpuOps::Split(int64_t n, int64_t unit, int64_t work, Body&& body) {
+  const int64_t units = (n + unit - 1) / unit;
+  if (threads() == 1 || work < kSplitFloats || units < 2) {
+    if (n > 0) body(0, n, 0);
+    return;
+  }
+  const int64_t pieces = std::min<int64_t>(units, threads() * 4);
+  pool_.For(pieces, [&](int64_t piece, int thread) {
+    const int64_t begin = units * piece / pieces * unit;
+    const int64_t end = std::min(n, units * (piece + 1) / pieces * unit);
+    body(begin, end, thread);
+  });
+}
+
+void CpuOps::ReserveScratch(int64_t floats) {
+  floats = RoundUp(floats, 16);
+  if (floats <= scratch_floats_) return;
+  scratch_ = AllocateAligned(floats * threads());
+  scratch_floats_ = floats;
+}
+
+std::shared_ptr<float[]> CpuOps::Allocate(int64_t n) { return AllocateAligned(n); }
+
+std::unique_ptr<Matrix> CpuOps::Prepare(const Tensor& tensor) {
+  if (tensor.shape.size() != 2) {
+    FailUnsupported("tensor '{}': a matrix has two dimensions, not {}", tensor.name,
+                    ShapeText(tensor.shape));
+  }
+  auto matrix = std::make_unique<CpuMatrix>();
+  matrix->rows = tensor.shape[0];
+  matrix->cols = tensor.shape[1];
+  matrix->tensor = tensor;
+  matrix->decode = DecoderFor(*tensor.grid, isa_);
+  const uint8_t* data = tensor.data.data();
+  if (tensor.grid == &F32Grid() && reinterpret_cast<uintptr_t>(data) % alignof(float) == 0) {
+    matrix->floats = reinterpret_cast<const float*>(data);
+  }
+  matrix->stride = RoundUp(std::max<int64_t>(matrix->cols, 1), 16);
+  matrix->panel_rows =
+      std::max(kStripRows, kPanelFloats / matrix->stride / kStripRows * kStripRows);
+  ReserveScratch(matrix->panel_rows * matrix->stride);
+  return matrix;
+}
+
+void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float* y) {
+  const CpuMatrix& w = Ours(matrix);
+  const uint64_t row_bytes = w.tensor.row_bytes();
+  const int64_t strip = tokens <= 16 ? kStripRows : w.panel_rows;
+  Split(w.rows, kStripRows, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t r = begin; r < end; r += strip) {
+      const int64_t n = std::min(strip, end - r);
+      const float* weights = w.floats + r * w.cols;
+      int64_t stride = w.cols;
+      if (w.floats == nullptr) {
+        float* scratch = Scratch(thread);
+        stride = w.stride;
+        for (int64_t i = 0; i < n; ++i) {
+          w.decode(w.tensor.data.data() + (r + i) * row_bytes, w.cols, scratch + i * stride);
+        }
+        weights = scratch;
+      }
+      vector_.dot_panel(weights, stride, n, x, w.cols, tokens, w.cols, y + r, w.rows);
+    }
+  });
+}
+
+void CpuOps::EmbedRows(const Matrix& matrix, std::span<const int32_t> ids, float* y) {
+  const CpuMatrix& w = Ours(matrix);
+  const auto count = static_cast<int64_t>(ids.size());
+  Split(count, 1, count * w.cols, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      w.decode(w.tensor.row(ids[t]).data(), w.cols, y + t * w.cols);
+    }
+  });
+}
+
+void CpuOps::RmsNorm(const float* x, const float* weight, float eps, int64_t tokens, int64_t width,
+                     float* y) {
+  Split(tokens, 1, tokens * width, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      vector_.rms_norm(x + t * width, weight, eps, width, y + t * width);
+    }
+  });
+}
+
+const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequency,
+                                          int64_t position, int64_t tokens) {
+  for (const RopeTable& table : rope_tables_) {
+    if (table.position == position && table.tokens == tokens &&
+        std::ranges::equal(table.inverse_frequency, inverse_frequency)) {
+      return table;
+    }
+  }
+  RopeTable& table = rope_tables_[oldest_rope_table_];
+  oldest_rope_table_ = (oldest_rope_table_ + 1) % rope_tables_.size();
+  const auto pairs = static_cast<int64_t>(inverse_frequency.size());
+  table.inverse_frequency.assign(inverse_frequency.begin(), inverse_frequency.end());
+  table.position = position;
+  table.tokens = tokens;
+  table.cosines.resize(tokens * pairs);
+  table.sines.resize(tokens * pairs);
+  // A sine costs as much as dozens of multiply-adds.
+  Split(tokens, 1, tokens * pairs * 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t i = 0; i < pairs; ++i) {
+        const float angle = static_cast<float>(position + t) * inverse_frequency[i];
+        // The f64 functions of the f32 angle, rounded, are torch's f32 ones within one ulp.
+        table.cosines[t * pairs + i] = static_cast<float>(std::cos(static_cast<double>(angle)));
+        table.sines[t * pairs + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
+      }
+    }
+  });
+  return table;
+}
+
+void CpuOps::Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, RopeStyle style,
+                  std::span<const float> inverse_frequency, int64_t position) {
+  const RopeTable& table = TableFor(inverse_frequency, position, tokens);
+  const auto pairs = static_cast<int64_t>(inverse_frequency.size());
+  const auto rotate =
+      style == RopeStyle::kInterleaved ? vector_.rotate_interleaved : vector_.rotate_halves;
+  Split(tokens, 1, tokens * heads * head_dim, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t h = 0; h < heads; ++h) {
+        rotate(x + (t * heads + h) * head_dim, &table.cosines[t * pairs], &table.sines[t * pairs],
+               pairs);
+      }
+    }
+  });
+}
+
+std::unique_ptr<KvCache> CpuOps::MakeCache(const AttentionShape& shape) {
+  auto cache = std::make_unique<CpuCache>();
+  cache->shape = shape;
+  cache->positions = RoundUp(std::max<int64_t>(shape.context, 1), kAttentionChunk);
+  cache->head_keys = cache->positions * shape.head_dim;
+  cache->head_values = cache->positions * PaddedHead(shape.head_dim);
+  const auto heads =
+      CheckedMul(static_cast<uint64_t>(shape.layers), static_cast<uint64_t>(shape.kv_heads));
+  const auto floats =
+      heads ? CheckedMul(*heads, static_cast<uint64_t>(cache->head_values)) : std::nullopt;
+  if (!floats || *floats > INT64_MAX / sizeof(float)) {
+    FailUsage("a cache for {} positions is larger than any memory", shape.context);
+  }
+  cache->keys = AllocateAligned(static_cast<int64_t>(*heads) * cache->head_keys);
+  cache->values = AllocateAligned(static_cast<int64_t>(*floats));
+  ReserveScratch(AttentionScratch(shape.head_dim));
+  return cache;
+}
+
+void CpuOps::Attention(KvCache& kv_cache, int64_t layer, int64_t position, int64_t tokens,
+                       const float* q, const float* k, const float* v, float scale, float* out) {
+  auto& cache = static_cast<CpuCache&>(kv_cache);
+  const AttentionShape& shape = cache.shape;
+  const int64_t dim = shape.head_dim;
+  Split(shape.kv_heads, 1, tokens * shape.kv_heads * dim, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t h = begin; h < end; ++h) {
+        const int64_t at = (t * shape.kv_heads + h) * dim;
+        cache.Store(layer, h, position + t, k + at, v + at);
+      }
+    }
+  });
+  // A row is a token of a head. Rows that share a key-value head share its loads: neighbouring
+  // tokens of one head, or, where there are few tokens, the heads of one group.
+  const int64_t blocks = (tokens + kMaxQueries - 1) / kMaxQueries;
+  Split(shape.heads * blocks, 1, tokens * shape.heads * dim * (position + tokens),
+        [&](int64_t begin, int64_t end, int thread) {
+          for (int64_t piece = begin; piece < end; ++piece) {
+            const int64_t head = piece % shape.heads;
+            const int64_t first = piece / shape.heads * kMaxQueries;
+            const int64_t count = std::min(kMaxQueries, tokens - first);
+            Query queries[kMaxQueries];
+            for (int64_t i = 0; i < count; ++i) {
+              const int64_t at = ((first + i) * shape.heads + head) * dim;
+              queries[i] = {q + at, out + at, position + first + i + 1};
+            }
+            const int64_t kv_head = head * shape.kv_heads / shape.heads;
+            vector_.attend({cache.Keys(layer, kv_head), cache.Values(layer, kv_head)}, queries,
+                           count, dim, scale, Scratch(thread));
+          }
+        });
+}
+
+void CpuOps::Add(float* x, const float* y, int64_t n) {
+  Split(n, 16, n,
+        [&](int64_t begin, int64_t end, int) { vector_.add(x + begin, y + begin, end - begin); });
+}
+
+void CpuOps::AddBias(float* x, const float* bias, int64_t tokens, int64_t width) {
+  Split(tokens, 1, tokens * width, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) vector_.add(x + t * width, bias, width);
+  });
+}
+
+void CpuOps::SiluMultiply(float* gate, const float* up, int64_t n) {
+  Split(n, 16, n * 8, [&](int64_t begin, int64_t end, int) {
+    vector_.silu_multiply(gate + begin, up + begin, end - begin);
+  });
+}
+
+std::unique_ptr<Ops> MakeCpuOps(int threads) {
+  return std::make_unique<CpuOps>(threads, ChooseIsa());
+}
+
+}  // namespace halftone

@@ -1,0 +1,74 @@
+// The CPU backend of kernel/ops.h.
+//
+// A matrix product walks over strips of rows. A strip is decoded from its grid to f32 in a thread's
+// own scratch, which stays in that core's cache, and multiplied in f32: activations are never
+// rounded. For one token each weight is decoded once and used once; for many tokens the decoding is
+// shared by all of them.
+//
+// One CpuOps serves one caller at a time.
+
+#pragma once
+
+#include <array>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "kernel/cpu/decode.h"
+#include "kernel/cpu/isa.h"
+#include "kernel/cpu/vector_ops.h"
+#include "kernel/ops.h"
+
+namespace halftone {
+
+class CpuOps : public Ops {
+ public:
+  CpuOps(int threads, Isa isa);
+
+  int threads() const override { return pool_.threads(); }
+  std::shared_ptr<float[]> Allocate(int64_t n) override;
+  std::unique_ptr<Matrix> Prepare(const Tensor& tensor) override;
+  void MatMul(const Matrix& w, const float* x, int64_t tokens, float* y) override;
+  void EmbedRows(const Matrix& w, std::span<const int32_t> ids, float* y) override;
+  void RmsNorm(const float* x, const float* weight, float eps, int64_t tokens, int64_t width,
+               float* y) override;
+  void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, RopeStyle style,
+            std::span<const float> inverse_frequency, int64_t position) override;
+  std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape) override;
+  void Attention(KvCache& cache, int64_t layer, int64_t position, int64_t tokens, const float* q,
+                 const float* k, const float* v, float scale, float* out) override;
+  void Add(float* x, const float* y, int64_t n) override;
+  void AddBias(float* x, const float* bias, int64_t tokens, int64_t width) override;
+  void SiluMultiply(float* gate, const float* up, int64_t n) override;
+
+ private:
+  // Cosines and sines of the positions [position, position + tokens), `pairs` each.
+  struct RopeTable {
+    std::vector<float> inverse_frequency;
+    int64_t position = 0;
+    int64_t tokens = 0;
+    std::vector<float> cosines, sines;  // [tokens, pairs]
+  };
+
+  const RopeTable& TableFor(std::span<const float> inverse_frequency, int64_t position,
+                            int64_t tokens);
+  // Calls body(begin, end) on pieces of [0, n), on the calling thread alone where a hand-off costs
+  // more than the work. A piece's borders are multiples of `unit`.
+  template <class Body>
+  void Split(int64_t n, int64_t unit, int64_t work, Body&& body);
+  // At least `floats` of scratch for every thread.
+  void ReserveScratch(int64_t floats);
+  float* Scratch(int thread) { return scratch_.get() + thread * scratch_floats_; }
+
+  ThreadPool pool_;
+  Isa isa_;
+  const VectorOps& vector_;
+  std::shared_ptr<float[]> scratch_;  // [threads, scratch_floats_]
+  int64_t scratch_floats_ = 0;
+  // Two, since some models turn their local and global layers at different speeds.
+  std::array<RopeTable, 2> rope_tables_;
+  size_t oldest_rope_table_ = 0;
+};
+
+}  // namespace halftone

@@ -1,0 +1,364 @@
+// Every operation against its definition in f64, on every instruction set of this processor and
+// several numbers of threads.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "halftone/error.h"
+#include "kernel/cpu/aligned.h"
+#include "kernel/cpu/cpu_ops.h"
+#include "tensor/tensor.h"
+
+namespace halftone {
+namespace {
+
+using Floats = std::vector<float>;
+
+Floats Random(int64_t n, uint32_t seed, float deviation = 1.0f) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> normal(0.0f, deviation);
+  Floats values(n);
+  for (float& v : values) v = normal(engine);
+  return values;
+}
+
+// Random weights on a grid: encoded where the grid can be written, else random bytes, drawn again
+// until they decode to moderate numbers.
+Tensor RandomWeights(const Grid& grid, int64_t rows, int64_t cols, uint32_t seed) {
+  std::vector<uint8_t> bytes(rows * grid.RowBytes(cols));
+  if (grid.encode != nullptr) {
+    const Floats values = Random(rows * cols, seed, 0.05f);
+    Floats importance = Random(cols, seed + 1);
+    for (float& v : importance) v = v * v + 0.1f;
+    for (int64_t r = 0; r < rows; ++r) {
+      grid.encode(values.data() + r * cols, cols, importance.data(),
+                  bytes.data() + r * grid.RowBytes(cols));
+    }
+  } else {
+    std::mt19937 engine(seed);
+    Floats decoded(grid.block);
+    for (size_t at = 0; at < bytes.size(); at += grid.bytes) {
+      do {
+        for (int i = 0; i < grid.bytes; ++i) bytes[at + i] = static_cast<uint8_t>(engine());
+        grid.decode(bytes.data() + at, grid.block, decoded.data());
+      } while (!std::ranges::all_of(decoded, [](float v) { return std::fabs(v) < 1e4f; }));
+    }
+  }
+  return MakeTensor("w", grid, {rows, cols}, std::move(bytes));
+}
+
+class CpuOpsTest : public testing::TestWithParam<std::tuple<Isa, int>> {
+ protected:
+  void SetUp() override {
+    const auto [isa, threads] = GetParam();
+    if (!IsaAvailable(isa)) GTEST_SKIP() << "this processor lacks " << IsaName(isa);
+    ops_ = std::make_unique<CpuOps>(threads, isa);
+  }
+
+  // Checks y = x w^T, the error being measured against the sum of magnitudes.
+  void CheckMatMul(const Tensor& tensor, int64_t tokens, uint32_t seed) {
+    const int64_t rows = tensor.rows(), cols = tensor.cols();
+    const auto matrix = ops_->Prepare(tensor);
+    const Floats w = Decode(tensor), x = Random(tokens * cols, seed);
+    Floats y(tokens * rows, NAN);
+    ops_->MatMul(*matrix, x.data(), tokens, y.data());
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t r = 0; r < rows; ++r) {
+        double expected = 0, magnitude = 0;
+        for (int64_t i = 0; i < cols; ++i) {
+          const double product = static_cast<double>(x[t * cols + i]) * w[r * cols + i];
+          expected += product;
+          magnitude += std::fabs(product);
+        }
+        ASSERT_NEAR(y[t * rows + r], expected, 1e-6 * magnitude)
+            << tensor.grid->name << " " << rows << "x" << cols << ", token " << t << " of "
+            << tokens << ", row " << r;
+      }
+    }
+  }
+
+  std::unique_ptr<CpuOps> ops_;
+};
+
+TEST_P(CpuOpsTest, MatMulOfEveryGridAgreesWithItsDecoding) {
+  for (const Grid* grid : AllGrids()) {
+    for (const int64_t rows : {1, 3, 17}) {
+      for (const int64_t blocks : {1, 2, 5}) {
+        const Tensor w = RandomWeights(*grid, rows, blocks * grid->block, 7);
+        for (const int64_t tokens : {1, 2, 7}) CheckMatMul(w, tokens, 11);
+      }
+    }
+  }
+}
+
+TEST_P(CpuOpsTest, MatMulOfAnyShape) {
+  for (const Grid* grid : AllGrids()) {
+    if (!grid->plain) continue;
+    for (const int64_t cols : {1, 15, 33, 172}) {
+      const Tensor w = RandomWeights(*grid, 13, cols, 3);
+      for (const int64_t tokens : {1, 4, 33}) CheckMatMul(w, tokens, 5);
+    }
+  }
+  const Tensor w = RandomWeights(GridNamed("q8_0"), 70, 64, 9);
+  for (int64_t tokens = 1; tokens <= 33; ++tokens) CheckMatMul(w, tokens, 13);
+  // More than one panel and more than one block of tokens.
+  CheckMatMul(RandomWeights(GridNamed("q8_0"), 120, 2048, 17), 70, 19);
+}
+
+TEST_P(CpuOpsTest, MatMulDoesNotDependOnTheBatch) {
+  const int64_t tokens = 45, rows = 50, cols = 288;
+  const auto w = ops_->Prepare(RandomWeights(GridNamed("q8_0"), rows, cols, 21));
+  const Floats x = Random(tokens * cols, 23);
+  Floats all(tokens * rows), one(rows);
+  ops_->MatMul(*w, x.data(), tokens, all.data());
+  for (int64_t t = 0; t < tokens; ++t) {
+    ops_->MatMul(*w, x.data() + t * cols, 1, one.data());
+    for (int64_t r = 0; r < rows; ++r) {
+      ASSERT_NEAR(one[r], all[t * rows + r], 2e-6 * std::sqrt(cols)) << t << " " << r;
+    }
+  }
+}
+
+TEST_P(CpuOpsTest, MatMulDoesNotDependOnTheThreads) {
+  CpuOps single(1, std::get<Isa>(GetParam()));
+  for (const int64_t tokens : {1, 40}) {
+    const Tensor tensor = RandomWeights(GridNamed("q8_0"), 523, 512, 27);
+    const Floats x = Random(tokens * 512, 29);
+    Floats a(tokens * 523), b(tokens * 523);
+    ops_->MatMul(*ops_->Prepare(tensor), x.data(), tokens, a.data());
+    single.MatMul(*single.Prepare(tensor), x.data(), tokens, b.data());
+    EXPECT_EQ(a, b);
+  }
+}
+
+TEST_P(CpuOpsTest, PrepareRefusesWhatIsNoMatrix) {
+  EXPECT_THROW(ops_->Prepare(MakeF32Tensor("norm", {4}, Floats(4))), Error);
+}
+
+TEST_P(CpuOpsTest, EmbedRowsDecodesTheAskedRows) {
+  const int32_t ids[] = {4, 0, 4, 2};
+  for (const Grid* grid : AllGrids()) {
+    const int64_t cols = 3 * grid->block;
+    const Tensor tensor = RandomWeights(*grid, 5, cols, 31);
+    const Floats w = Decode(tensor);
+    Floats y(4 * cols);
+    ops_->EmbedRows(*ops_->Prepare(tensor), ids, y.data());
+    for (int t = 0; t < 4; ++t) {
+      for (int64_t i = 0; i < cols; ++i) {
+        ASSERT_EQ(y[t * cols + i], w[ids[t] * cols + i]) << grid->name << " " << t << " " << i;
+      }
+    }
+  }
+}
+
+TEST_P(CpuOpsTest, RmsNorm) {
+  for (const int64_t width : {1, 7, 64, 172, 577}) {
+    const int64_t tokens = 40;
+    Floats x = Random(tokens * width, 41);
+    const Floats weight = Random(width, 43);
+    Floats y(x.size());
+    ops_->RmsNorm(x.data(), weight.data(), 1e-5f, tokens, width, y.data());
+    for (int64_t t = 0; t < tokens; ++t) {
+      double sum = 0;
+      for (int64_t i = 0; i < width; ++i) sum += std::pow(x[t * width + i], 2.0);
+      const double scale = 1 / std::sqrt(sum / static_cast<double>(width) + 1e-5);
+      for (int64_t i = 0; i < width; ++i) {
+        const double expected = x[t * width + i] * scale * weight[i];
+        ASSERT_NEAR(y[t * width + i], expected, 4e-7 * std::fabs(expected)) << width << " " << i;
+      }
+    }
+    ops_->RmsNorm(x.data(), weight.data(), 1e-5f, tokens, width, x.data());
+    EXPECT_EQ(x, y) << "in place, width " << width;
+  }
+}
+
+TEST_P(CpuOpsTest, Rope) {
+  for (const RopeStyle style : {RopeStyle::kInterleaved, RopeStyle::kHalves}) {
+    for (const int64_t pairs : {1, 7, 24, 32}) {
+      const int64_t tokens = 37, heads = 3, dim = 2 * pairs + (pairs == 24 ? 16 : 0);
+      Floats frequency(pairs);
+      for (int64_t i = 0; i < pairs; ++i) {
+        frequency[i] = static_cast<float>(std::pow(10000.0, -static_cast<double>(i) / pairs));
+      }
+      const Floats before = Random(tokens * heads * dim, 47);
+      for (const int64_t position : {0, 1234}) {
+        Floats x = before;
+        ops_->Rope(x.data(), tokens, heads, dim, style, frequency, position);
+        for (int64_t at = 0; at < tokens * heads; ++at) {
+          const float* in = before.data() + at * dim;
+          Floats expected(in, in + dim);
+          for (int64_t i = 0; i < pairs; ++i) {
+            const float angle = static_cast<float>(position + at / heads) * frequency[i];
+            const double c = std::cos(static_cast<double>(angle));
+            const double s = std::sin(static_cast<double>(angle));
+            const bool halves = style == RopeStyle::kHalves;
+            const int64_t a = halves ? i : 2 * i, b = halves ? i + pairs : 2 * i + 1;
+            expected[a] = static_cast<float>(in[a] * c - in[b] * s);
+            expected[b] = static_cast<float>(in[b] * c + in[a] * s);
+          }
+          for (int64_t i = 0; i < dim; ++i) {
+            ASSERT_NEAR(x[at * dim + i], expected[i], 1e-6) << pairs << " " << at << " " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+struct Attended {
+  AttentionShape shape;
+  int64_t tokens;
+  Floats q, k, v;
+  float scale;
+
+  Attended(int64_t heads, int64_t kv_heads, int64_t dim, int64_t tokens)
+      : shape{heads, kv_heads, dim, 2, tokens},
+        tokens(tokens),
+        q(Random(tokens * heads * dim, 53, 2.0f)),
+        k(Random(tokens * kv_heads * dim, 59, 2.0f)),
+        v(Random(tokens * kv_heads * dim, 61)),
+        scale(1.0f / std::sqrt(static_cast<float>(dim))) {}
+
+  // By the definition, in f64.
+  std::vector<double> Expected() const {
+    const auto [heads, kv_heads, dim, layers, context] = shape;
+    std::vector<double> out(tokens * heads * dim);
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const int64_t kv = h * kv_heads / heads;
+        std::vector<double> weights(t + 1);
+        for (int64_t p = 0; p <= t; ++p) {
+          for (int64_t i = 0; i < dim; ++i) {
+            weights[p] += static_cast<double>(q[(t * heads + h) * dim + i]) *
+                          k[(p * kv_heads + kv) * dim + i] * scale;
+          }
+        }
+        const double largest = *std::ranges::max_element(weights);
+        double sum = 0;
+        for (double& w : weights) sum += w = std::exp(w - largest);
+        for (int64_t p = 0; p <= t; ++p) {
+          for (int64_t i = 0; i < dim; ++i) {
+            out[(t * heads + h) * dim + i] += weights[p] / sum * v[(p * kv_heads + kv) * dim + i];
+          }
+        }
+      }
+    }
+    return out;
+  }
+
+  // Runs tokens [from, to) of layer 1, layer 0 being filled with other numbers.
+  void Run(CpuOps& ops, KvCache& cache, int64_t from, int64_t to, Floats& out) const {
+    const int64_t width = shape.heads * shape.head_dim, kv = shape.kv_heads * shape.head_dim;
+    Floats other((to - from) * width);
+    ops.Attention(cache, 0, from, to - from, k.data(), v.data(), v.data(), scale, other.data());
+    ops.Attention(cache, 1, from, to - from, q.data() + from * width, k.data() + from * kv,
+                  v.data() + from * kv, scale, out.data() + from * width);
+  }
+};
+
+TEST_P(CpuOpsTest, AttentionAtOnceAndTokenByToken) {
+  const Attended cases[] = {{1, 1, 1, 5},    {4, 4, 8, 33},   {9, 3, 64, 150},
+                            {6, 2, 20, 140}, {2, 1, 128, 17}, {8, 2, 48, 300}};
+  for (const Attended& c : cases) {
+    // Queries of the other layer are read from k and v, which must hold enough of them.
+    Attended padded = c;
+    padded.k.resize(std::max(c.q.size(), c.k.size()));
+    padded.v.resize(padded.k.size());
+    const std::vector<double> expected = c.Expected();
+    Floats at_once(c.q.size(), NAN), stepwise(c.q.size(), NAN);
+    const auto cache = ops_->MakeCache(c.shape);
+    padded.Run(*ops_, *cache, 0, c.tokens, at_once);
+    // The same cache again: what it held before must not matter.
+    for (int64_t t = 0; t < c.tokens;) {
+      const int64_t n = t == 8 ? std::min<int64_t>(11, c.tokens - t) : 1;
+      padded.Run(*ops_, *cache, t, t + n, stepwise);
+      t += n;
+    }
+    for (size_t i = 0; i < expected.size(); ++i) {
+      ASSERT_NEAR(at_once[i], expected[i], 1e-5) << c.tokens << " " << i;
+      ASSERT_NEAR(stepwise[i], at_once[i], 1e-5) << c.tokens << " " << i;
+    }
+  }
+}
+
+TEST_P(CpuOpsTest, AttentionSurvivesLargeScores) {
+  Attended c(2, 1, 16, 40);
+  for (float& v : c.q) v *= 100;
+  const std::vector<double> expected = c.Expected();
+  c.k.resize(c.q.size());
+  c.v.resize(c.q.size());
+  Floats out(c.q.size());
+  const auto cache = ops_->MakeCache(c.shape);
+  c.Run(*ops_, *cache, 0, c.tokens, out);
+  // A score of about a thousand keeps 1e-4 of its own rounding.
+  for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 1e-3) << i;
+}
+
+TEST_P(CpuOpsTest, Elementwise) {
+  for (const int64_t n : {1, 13, 64, 20001}) {
+    const Floats x = Random(n, 67, 5.0f), y = Random(n, 71);
+    Floats sum = x;
+    ops_->Add(sum.data(), y.data(), n);
+    Floats silu = x;
+    ops_->SiluMultiply(silu.data(), y.data(), n);
+    for (int64_t i = 0; i < n; ++i) {
+      ASSERT_EQ(sum[i], x[i] + y[i]);
+      const double expected = x[i] / (1 + std::exp(-static_cast<double>(x[i]))) * y[i];
+      ASSERT_NEAR(silu[i], expected, 6e-7 * std::fabs(expected)) << n << " " << i;
+    }
+    Floats biased = x;
+    biased.insert(biased.end(), x.begin(), x.end());
+    ops_->AddBias(biased.data(), y.data(), 2, n);
+    for (int64_t i = 0; i < 2 * n; ++i) ASSERT_EQ(biased[i], x[i % n] + y[i % n]);
+  }
+}
+
+TEST_P(CpuOpsTest, SiluOfExtremes) {
+  Floats gate = {-200, -88, -20, 0, 20, 200, -1e30f, 1e30f};
+  const Floats in = gate, up(8, 1.0f);
+  ops_->SiluMultiply(gate.data(), up.data(), 8);
+  for (int i = 0; i < 8; ++i) {
+    const double expected = in[i] / (1 + std::exp(-static_cast<double>(in[i])));
+    ASSERT_NEAR(gate[i], expected, 6e-7 * std::fabs(expected) + 1e-36) << in[i];
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CpuOpsTest,
+                         testing::Combine(testing::Values(Isa::kScalar, Isa::kAvx2, Isa::kAvx512),
+                                          testing::Values(1, 2, 3)),
+                         [](const auto& info) {
+                           return std::string(IsaName(std::get<0>(info.param))) + "Threads" +
+                                  std::to_string(std::get<1>(info.param));
+                         });
+
+TEST(IsaTest, TheVariableForcesOne) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    ::setenv("HALFTONE_ISA", std::string(IsaName(isa)).c_str(), 1);
+    if (IsaAvailable(isa)) {
+      EXPECT_EQ(ChooseIsa(), isa);
+    } else {
+      EXPECT_THROW(ChooseIsa(), Error);
+    }
+  }
+  ::setenv("HALFTONE_ISA", "sse9", 1);
+  EXPECT_THROW(MakeCpuOps(1), Error);
+  ::unsetenv("HALFTONE_ISA");
+  EXPECT_TRUE(IsaAvailable(ChooseIsa()));
+}
+
+TEST(AlignedTest, RefusesWhatNoMemoryHolds) {
+  EXPECT_THROW(AllocateAligned(-1), Error);
+  EXPECT_THROW(AllocateAligned(INT64_MAX), Error);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(AllocateAligned(3).get()) % 64, 0u);
+}
+
+}  // namespace
+}  // namespace halftone

@@ -1,0 +1,380 @@
+// Compiled once for each instruction set by Highway's foreach_target.
+//
+// Registers set the shape of the product's inner loop: a tile of kTokens x 4 outputs keeps one
+// accumulator each, so that a step along the columns loads kTokens + 4 vectors for 4 * kTokens
+// multiply-adds; AVX-512 (32 registers) holds 6 x 4, AVX2 (16) 3 x 4. The lanes run along the
+// columns, thus neither operand is transposed, and the price is one horizontal sum for each output.
+
+#include "kernel/cpu/vector_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+// The three sets of kernel/cpu/isa.h and no more: each costs compile time.
+#define HWY_COMPILE_ALL_ATTAINABLE
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernel/cpu/vector_ops.cc"
+// clang-format off
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "hwy/contrib/math/math-inl.h"
+// clang-format on
+
+HWY_BEFORE_NAMESPACE();
+namespace halftone {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+constexpr D d;
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+static_assert(kKeyTile % kLanes == 0);
+
+constexpr int kTokens = kLanes >= 16 ? 6 : 3;
+
+// The sum of all lanes, halves first.
+HWY_INLINE float Sum(V v) { return hn::GetLane(hn::SumOfLanes(d, v)); }
+
+// {Sum(a), Sum(b), Sum(c), Sum(e)} stored at `out`, in less than half the instructions.
+HWY_INLINE void StoreSums(V a, V b, V c, V e, float* out) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  const hn::Repartition<double, D> d64;
+  const V ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
+  const V ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
+  const auto ab64 = hn::BitCast(d64, ab);
+  const auto ce64 = hn::BitCast(d64, ce);
+  const V blocks = hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, ab64, ce64)),
+                           hn::BitCast(d, hn::InterleaveUpper(d64, ab64, ce64)));
+#if HWY_TARGET == HWY_AVX3
+  const hn::Half<D> d8;
+  const auto half = hn::Add(hn::LowerHalf(d8, blocks), hn::UpperHalf(d8, blocks));
+#else
+  const D d8;
+  const V half = blocks;
+#endif
+  const hn::Half<decltype(d8)> d4;
+  hn::StoreU(hn::Add(hn::LowerHalf(d4, half), hn::UpperHalf(d4, half)), d4, out);
+#else
+  out[0] = Sum(a);
+  out[1] = Sum(b);
+  out[2] = Sum(c);
+  out[3] = Sum(e);
+#endif
+}
+
+// A tile of T tokens and R rows.
+template <int T, int R>
+HWY_INLINE void DotTile(const float* HWY_RESTRICT w, int64_t w_stride, const float* HWY_RESTRICT x,
+                        int64_t x_stride, int64_t cols, float* HWY_RESTRICT y, int64_t y_stride) {
+  V sums[T][R];
+  for (int t = 0; t < T; ++t) {
+    for (int r = 0; r < R; ++r) sums[t][r] = hn::Zero(d);
+  }
+  const auto step = [&](const float* wi, int64_t ws, const float* xi, int64_t xs) HWY_ATTR {
+    V wv[R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) wv[r] = hn::LoadU(d, wi + r * ws);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; ++t) {
+      const V xv = hn::LoadU(d, xi + t * xs);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) sums[t][r] = hn::MulAdd(xv, wv[r], sums[t][r]);
+    }
+  };
+  const int64_t whole = cols / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) step(w + i, w_stride, x + i, x_stride);
+  if (whole < cols) {
+    // The last columns, padded with zeros: neither row may be read beyond its end.
+    float wt[R * kLanes] = {}, xt[T * kLanes] = {};
+    const size_t bytes = static_cast<size_t>(cols - whole) * sizeof(float);
+    for (int r = 0; r < R; ++r) std::memcpy(wt + r * kLanes, w + r * w_stride + whole, bytes);
+    for (int t = 0; t < T; ++t) std::memcpy(xt + t * kLanes, x + t * x_stride + whole, bytes);
+    step(wt, kLanes, xt, kLanes);
+  }
+  for (int t = 0; t < T; ++t) {
+    int r = 0;
+    for (; r + 4 <= R; r += 4) {
+      StoreSums(sums[t][r], sums[t][r + 1], sums[t][r + 2], sums[t][r + 3], y + t * y_stride + r);
+    }
+    for (; r < R; ++r) {
+      float four[4];
+      StoreSums(sums[t][r], sums[t][r], sums[t][r], sums[t][r], four);
+      y[t * y_stride + r] = four[0];
+    }
+  }
+}
+
+template <int T>
+void DotTokens(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride,
+               int64_t cols, float* y, int64_t y_stride) {
+  int64_t r = 0;
+  if constexpr (T == 1) {
+    for (; r + 8 <= rows; r += 8) {
+      DotTile<1, 8>(w + r * w_stride, w_stride, x, x_stride, cols, y + r, y_stride);
+    }
+  }
+  for (; r + 4 <= rows; r += 4) {
+    DotTile<T, 4>(w + r * w_stride, w_stride, x, x_stride, cols, y + r, y_stride);
+  }
+  for (; r < rows; ++r) {
+    DotTile<T, 1>(w + r * w_stride, w_stride, x, x_stride, cols, y + r, y_stride);
+  }
+}
+
+void DotPanel(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride,
+              int64_t tokens, int64_t cols, float* y, int64_t y_stride) {
+  // Four rows stay in L1 while a block of tokens, which fits L2, streams past them.
+  const int64_t block = std::max<int64_t>(
+      kTokens, (256 << 10) / (4 * std::max<int64_t>(cols, 1)) / kTokens * kTokens);
+  for (int64_t t0 = 0; t0 < tokens; t0 += block) {
+    const int64_t t1 = std::min(tokens, t0 + block);
+    for (int64_t r = 0; r < rows; r += 8) {
+      const int64_t n = std::min<int64_t>(8, rows - r);
+      const float* wr = w + r * w_stride;
+      int64_t t = t0;
+      for (; t + kTokens <= t1; t += kTokens) {
+        DotTokens<kTokens>(wr, w_stride, n, x + t * x_stride, x_stride, cols, y + t * y_stride + r,
+                           y_stride);
+      }
+      for (; t + 2 <= t1; t += 2) {
+        DotTokens<2>(wr, w_stride, n, x + t * x_stride, x_stride, cols, y + t * y_stride + r,
+                     y_stride);
+      }
+      if (t < t1) {
+        DotTokens<1>(wr, w_stride, n, x + t * x_stride, x_stride, cols, y + t * y_stride + r,
+                     y_stride);
+      }
+    }
+  }
+}
+
+void RmsNorm(const float* x, const float* weight, float eps, int64_t width, float* y) {
+  const hn::Rebind<double, hn::Half<D>> d64;
+  const hn::Half<D> half;
+  constexpr int64_t kStep = hn::MaxLanes(hn::Half<D>());
+  auto squares = hn::Zero(d64);
+  int64_t i = 0;
+  for (; i + kStep <= width; i += kStep) {
+    const auto v = hn::PromoteTo(d64, hn::LoadU(half, x + i));
+    squares = hn::MulAdd(v, v, squares);
+  }
+  double sum = hn::GetLane(hn::SumOfLanes(d64, squares));
+  for (; i < width; ++i) sum += static_cast<double>(x[i]) * x[i];
+  const float mean = static_cast<float>(sum / static_cast<double>(width));
+  const float scale = 1.0f / std::sqrt(mean + eps);
+  const V scales = hn::Set(d, scale);
+  for (i = 0; i + kLanes <= width; i += kLanes) {
+    const V v = hn::Mul(hn::LoadU(d, x + i), scales);
+    hn::StoreU(hn::Mul(v, hn::LoadU(d, weight + i)), d, y + i);
+  }
+  for (; i < width; ++i) y[i] = x[i] * scale * weight[i];
+}
+
+void Add(float* x, const float* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, x + i);
+  }
+  for (; i < n; ++i) x[i] += y[i];
+}
+
+HWY_INLINE V Silu(V gate, V up) {
+  // Highway's exponential is undefined beyond f32's range; there silu is below 1e-36 in magnitude.
+  const V floor = hn::Set(d, -88.0f);
+  const V e = hn::Exp(d, hn::Neg(hn::Max(gate, floor)));
+  const V silu = hn::Div(gate, hn::Add(hn::Set(d, 1.0f), e));
+  return hn::Mul(hn::IfThenZeroElse(hn::Lt(gate, floor), silu), up);
+}
+
+void SiluMultiply(float* gate, const float* up, int64_t n) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    hn::StoreU(Silu(hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, gate + i);
+  }
+  if (i < n) {
+    // The same arithmetic on a padded vector, so that a value's result does not depend on its
+    // place.
+    float g[kLanes] = {}, u[kLanes] = {};
+    std::copy(gate + i, gate + n, g);
+    std::copy(up + i, up + n, u);
+    hn::StoreU(Silu(hn::LoadU(d, g), hn::LoadU(d, u)), d, g);
+    std::copy(g, g + (n - i), gate + i);
+  }
+}
+
+void RotateInterleaved(float* x, const float* cosines, const float* sines, int64_t pairs) {
+  for (int64_t i = 0; i < pairs; ++i) {
+    const float a = x[2 * i], b = x[2 * i + 1];
+    x[2 * i] = a * cosines[i] - b * sines[i];
+    x[2 * i + 1] = b * cosines[i] + a * sines[i];
+  }
+}
+
+void RotateHalves(float* x, const float* cosines, const float* sines, int64_t pairs) {
+  for (int64_t i = 0; i < pairs; ++i) {
+    const float a = x[i], b = x[pairs + i];
+    x[i] = a * cosines[i] - b * sines[i];
+    x[pairs + i] = b * cosines[i] + a * sines[i];
+  }
+}
+
+// Vectors of positions that a score tile spans.
+constexpr int kSpan = 2;
+
+// scores[j][p - begin] = q_j . key(p) * scale for Q queries and positions [begin, end).
+template <int Q>
+HWY_INLINE void Scores(const HeadCache& cache, const Query* queries, int64_t head_dim, float scale,
+                       int64_t begin, int64_t end, float* scores) {
+  for (int64_t p = begin; p < end; p += kSpan * kLanes) {
+    const float* keys[kSpan];
+    V sums[Q][kSpan];
+    for (int s = 0; s < kSpan; ++s) {
+      const int64_t at = p + s * kLanes;
+      keys[s] = cache.keys + at / kKeyTile * head_dim * kKeyTile + at % kKeyTile;
+      for (int j = 0; j < Q; ++j) sums[j][s] = hn::Zero(d);
+    }
+    for (int64_t i = 0; i < head_dim; ++i) {
+      V key[kSpan];
+      for (int s = 0; s < kSpan; ++s) key[s] = hn::LoadU(d, keys[s] + i * kKeyTile);
+#pragma GCC unroll 8
+      for (int j = 0; j < Q; ++j) {
+        const V q = hn::Set(d, queries[j].q[i]);
+        for (int s = 0; s < kSpan; ++s) sums[j][s] = hn::MulAdd(q, key[s], sums[j][s]);
+      }
+    }
+    for (int j = 0; j < Q; ++j) {
+      for (int s = 0; s < kSpan; ++s) {
+        hn::StoreU(hn::Mul(sums[j][s], hn::Set(d, scale)), d,
+                   scores + j * kAttentionChunk + (p - begin) + s * kLanes);
+      }
+    }
+  }
+}
+
+// Turns `valid` scores into exp(score - largest), the rest of `n` into zeros; `largest` and `sum`
+// carry the row's running maximum and sum of weights. Returns what earlier sums must be scaled by.
+HWY_INLINE float Weigh(float* scores, int64_t valid, int64_t n, float& largest, float& sum) {
+  if (valid <= 0) {
+    std::fill(scores, scores + n, 0.0f);
+    return 1.0f;
+  }
+  // Small enough that its exponential is zero; padding up to whole vectors lies within the chunk.
+  const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
+  std::fill(scores + valid, scores + padded, -1e30f);
+  V top = hn::Set(d, largest);
+  for (int64_t i = 0; i < padded; i += kLanes) top = hn::Max(top, hn::LoadU(d, scores + i));
+  const float now = hn::GetLane(hn::MaxOfLanes(d, top));
+  const V shift = hn::Set(d, now);
+  V sums = hn::Zero(d);
+  for (int64_t i = 0; i < padded; i += kLanes) {
+    const V e = hn::Exp(d, hn::Sub(hn::LoadU(d, scores + i), shift));
+    sums = hn::Add(sums, e);
+    hn::StoreU(e, d, scores + i);
+  }
+  const float rescale = std::exp(largest - now);
+  sum = sum * rescale + Sum(sums);
+  largest = now;
+  return rescale;
+}
+
+// outs[j][:] = outs[j][:] * rescale[j] + sum_p weights[j][p - begin] * value(p).
+template <int Q, int W>
+HWY_INLINE void Gather(const float* values, int64_t stride, const float* weights,
+                       const float* rescale, int64_t n, float* outs) {
+  V sums[Q][W];
+  for (int j = 0; j < Q; ++j) {
+    for (int v = 0; v < W; ++v) {
+      sums[j][v] = hn::Mul(hn::LoadU(d, outs + j * stride + v * kLanes), hn::Set(d, rescale[j]));
+    }
+  }
+  for (int64_t p = 0; p < n; ++p) {
+    V value[W];
+    for (int v = 0; v < W; ++v) value[v] = hn::LoadU(d, values + p * stride + v * kLanes);
+#pragma GCC unroll 8
+    for (int j = 0; j < Q; ++j) {
+      const V weight = hn::Set(d, weights[j * kAttentionChunk + p]);
+      for (int v = 0; v < W; ++v) sums[j][v] = hn::MulAdd(weight, value[v], sums[j][v]);
+    }
+  }
+  for (int j = 0; j < Q; ++j) {
+    for (int v = 0; v < W; ++v) hn::StoreU(sums[j][v], d, outs + j * stride + v * kLanes);
+  }
+}
+
+template <int Q>
+void AttendSome(const HeadCache& cache, const Query* queries, int64_t head_dim, float scale,
+                float* scratch) {
+  const int64_t stride = PaddedHead(head_dim);
+  float* scores = scratch;
+  float* outs = scratch + Q * kAttentionChunk;
+  std::fill(outs, outs + Q * stride, 0.0f);
+  float largest[Q], sum[Q] = {}, rescale[Q];
+  std::fill(largest, largest + Q, -1e30f);
+  int64_t positions = 0;
+  for (int j = 0; j < Q; ++j) positions = std::max(positions, queries[j].limit);
+  for (int64_t begin = 0; begin < positions; begin += kAttentionChunk) {
+    const int64_t n = std::min(kAttentionChunk, positions - begin);
+    Scores<Q>(cache, queries, head_dim, scale, begin, begin + n, scores);
+    for (int j = 0; j < Q; ++j) {
+      rescale[j] = Weigh(scores + j * kAttentionChunk, std::min(n, queries[j].limit - begin), n,
+                         largest[j], sum[j]);
+    }
+    int64_t i = 0;
+    for (; i + 4 * kLanes <= stride && Q <= 4; i += 4 * kLanes) {
+      Gather<Q, 4>(cache.values + begin * stride + i, stride, scores, rescale, n, outs + i);
+    }
+    for (; i + 2 * kLanes <= stride; i += 2 * kLanes) {
+      Gather<Q, 2>(cache.values + begin * stride + i, stride, scores, rescale, n, outs + i);
+    }
+    for (; i < stride; i += kLanes) {
+      Gather<Q, 1>(cache.values + begin * stride + i, stride, scores, rescale, n, outs + i);
+    }
+  }
+  for (int j = 0; j < Q; ++j) {
+    for (int64_t i = 0; i < head_dim; ++i) queries[j].out[i] = outs[j * stride + i] / sum[j];
+  }
+}
+
+void Attend(const HeadCache& cache, const Query* queries, int64_t count, int64_t head_dim,
+            float scale, float* scratch) {
+  for (; count >= 4; count -= 4, queries += 4) {
+    AttendSome<4>(cache, queries, head_dim, scale, scratch);
+  }
+  if (count == 3) AttendSome<3>(cache, queries, head_dim, scale, scratch);
+  if (count == 2) AttendSome<2>(cache, queries, head_dim, scale, scratch);
+  if (count == 1) AttendSome<1>(cache, queries, head_dim, scale, scratch);
+}
+
+extern const VectorOps kVectorOps;
+constexpr VectorOps kVectorOps = {&DotPanel,          &RmsNorm,      &Add,   &SiluMultiply,
+                                  &RotateInterleaved, &RotateHalves, &Attend};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace halftone
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace halftone {
+
+const VectorOps& VectorOpsFor(Isa isa) {
+  switch (isa) {
+#if HWY_TARGETS & HWY_AVX3
+    case Isa::kAvx512:
+      return N_AVX3::kVectorOps;
+#endif
+#if HWY_TARGETS & HWY_AVX2
+    case Isa::kAvx2:
+      return N_AVX2::kVectorOps;
+#endif
+    default:
+      return HWY_STATIC_DISPATCH(kVectorOps);
+  }
+}
+
+}  // namespace halftone
+#endif
