@@ -1,0 +1,56 @@
+// halftone convert: the same weights in another container.
+
+#include "cli/command.h"
+#include "cli/options.h"
+#include "halftone/quantize.h"
+
+namespace halftone::cli {
+namespace {
+
+class ConvertCommand : public Command {
+ public:
+  void Declare(CLI::App& app) override {
+    AddModel(app, model_);
+    app.add_option("-o,--output", output_, "The file to write")->option_text("FILE")->required();
+    app.add_option("--container", options_.container,
+                   "File format; without it what the output's name says, else gguf")
+        ->option_text("NAME");
+    app.add_flag("--requantize", options_.requantize,
+                 "Round anew what the container cannot hold as it is; loses accuracy");
+    AddThreads(app, options_.threads);
+    app.add_flag("--all", all_, "List every tensor");
+  }
+
+  std::string Footer() const override {
+    return "Example:\n"
+           "  halftone convert hf-folder -o model.gguf --container gguf\n\n" +
+           NameList("Containers", Containers()) +
+           "\nJSON: output, container, file_bytes, tensor_bytes, bits_per_weight, seconds,\n"
+           "tensors [name, shape, source_grid, grid, bytes, relative_error, note]";
+  }
+
+  void Run(Console& console) override {
+    options_.progress = console.progress();
+    const QuantizeReport report = Convert(model_, output_, options_);
+    if (console.json) {
+      Json json = QuantizeJson(report);
+      json.erase("grid");
+      json.erase("method");
+      console.PrintJson(json);
+      return;
+    }
+    PrintQuantizeReport(console, report, all_);
+    console.Say(console.Dim(fmt::format("took {}", HumanSeconds(report.seconds))));
+  }
+
+ private:
+  std::string model_, output_;
+  ConvertOptions options_;
+  bool all_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeConvert() { return std::make_unique<ConvertCommand>(); }
+
+}  // namespace halftone::cli

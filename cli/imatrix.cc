@@ -1,0 +1,56 @@
+// halftone imatrix: which weights matter on a text.
+
+#include "cli/command.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+#include "halftone/quantize.h"
+
+namespace halftone::cli {
+namespace {
+
+class ImatrixCommand : public Command {
+ public:
+  void Declare(CLI::App& app) override {
+    AddModel(app, model_);
+    app.add_option("--text", text_, "Text file to read")->option_text("FILE")->required();
+    app.add_option("-o,--output", output_, "The importance matrix to write (GGUF)")
+        ->option_text("FILE")
+        ->required();
+    AddContext(app, options_.context, "Tokens in a chunk");
+    AddChunks(app, options_.chunks);
+    app.add_flag("--process-output", options_.process_output, "Also for the output layer");
+    AddThreads(app, options_.threads);
+  }
+
+  std::string Footer() const override {
+    return "Example:\n"
+           "  halftone imatrix model.gguf --text calibration.txt -o imatrix.gguf\n\n"
+           "JSON: output, tokens, chunks, entries, seconds";
+  }
+
+  void Run(Console& console) override {
+    options_.progress = console.progress();
+    const ImatrixReport report = ComputeImatrix(model_, text_, output_, options_);
+    if (console.json) {
+      console.PrintJson({{"output", output_},
+                         {"tokens", report.tokens},
+                         {"chunks", report.chunks},
+                         {"entries", report.entries},
+                         {"seconds", report.seconds}});
+      return;
+    }
+    console.Print(fmt::format("{}: {} tensors, measured on {} tokens in {} chunks\n",
+                              Printable(output_), report.entries, report.tokens, report.chunks));
+    console.Say(console.Dim(fmt::format("took {}", HumanSeconds(report.seconds))));
+  }
+
+ private:
+  std::string model_, text_, output_;
+  ImatrixOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeImatrix() { return std::make_unique<ImatrixCommand>(); }
+
+}  // namespace halftone::cli

@@ -1,0 +1,142 @@
+// The program: finds the command, parses its options, runs it, and turns every way in which that
+// can end into an exit code: 0 done, 1 failed, 2 wrong usage.
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/terminal.h"
+#include "halftone/error.h"
+#include "halftone/support.h"
+
+namespace halftone::cli {
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kFailed = 1;
+constexpr int kWrongUsage = 2;
+
+struct Entry {
+  const char* name;
+  const char* summary;
+  std::function<std::unique_ptr<Command>()> make;
+};
+
+const std::vector<Entry>& Commands() {
+  static const std::vector<Entry> commands = {
+#define HT_COMMAND(name, Type, summary) {#name, summary, Make##Type},
+#include "cli/commands.def"
+#undef HT_COMMAND
+  };
+  return commands;
+}
+
+// What stands after an option's name in a help text: "FILE", "N [512]", "NAME (required)".
+class OptionFormatter : public CLI::Formatter {
+  std::string make_option_opts(const CLI::Option* option) const override {
+    if (option->get_expected_max() == 0) return "";
+    const std::string& value = option->get_option_text();
+    std::string text = option->get_positional() ? "" : " " + (value.empty() ? "TEXT" : value);
+    if (!option->get_default_str().empty()) text += " [" + option->get_default_str() + "]";
+    if (option->get_required()) text += " (required)";
+    return text;
+  }
+};
+
+int Fail(int code, const std::string& message) {
+  std::fflush(stdout);
+  std::string line = message;
+  std::ranges::replace(line, '\n', ' ');
+  line = Printable(line);
+  std::fprintf(stderr, "halftone: error: %s\n", line.c_str());
+  return code;
+}
+
+// CLI11 reports an unknown command as a surplus argument; this says what there is.
+void CheckCommandName(int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::string names;
+  for (const Entry& entry : Commands()) {
+    if (std::string(entry.name) == argv[1]) return;
+    names += names.empty() ? "" : ", ";
+    names += entry.name;
+  }
+  throw Error(Error::Kind::kUsage,
+              fmt::format("there is no command '{}'; there are: {}", argv[1], names));
+}
+
+int Main(int argc, char** argv) {
+  Console console;
+  CLI::App app(
+      "Halftone puts the weights of language models onto few levels, runs what comes out and shows "
+      "what it cost.",
+      "halftone");
+  app.set_version_flag("--version", "halftone " + Version());
+  app.formatter(std::make_shared<OptionFormatter>());
+  app.require_subcommand(1);
+  app.footer(
+      "Example:\n  halftone compare model.gguf --text evaluation.txt -o report\n\n"
+      "halftone COMMAND --help explains a command.");
+
+  std::vector<std::unique_ptr<Command>> commands;
+  Command* chosen = nullptr;
+  for (const Entry& entry : Commands()) {
+    commands.push_back(entry.make());
+    Command* command = commands.back().get();
+    CLI::App* sub = app.add_subcommand(entry.name, entry.summary);
+    command->Declare(*sub);
+    sub->add_flag("--json", console.json, "Print JSON for machines instead of text");
+    sub->footer("");  // not the program's own, which it would inherit
+    sub->footer([command] { return command->Footer(); });
+    sub->callback([command, &chosen] { chosen = command; });
+  }
+
+  try {
+    if (argc < 2) {
+      std::fputs(app.help().c_str(), stderr);
+      return kWrongUsage;
+    }
+    CheckCommandName(argc, argv);
+    app.parse(argc, argv);
+    WatchInterrupts();
+    chosen->Run(console);
+    console.Flush();
+    return kDone;
+  } catch (const CLI::CallForHelp&) {
+    console.Print(app.help());
+  } catch (const CLI::CallForVersion& version) {
+    console.Print(std::string(version.what()) + "\n");
+  } catch (const CLI::ParseError& error) {
+    const auto parsed = app.get_subcommands();
+    const std::string where = parsed.empty() ? "" : " " + parsed[0]->get_name();
+    return Fail(kWrongUsage, fmt::format("{} (halftone{} --help explains)", error.what(), where));
+  } catch (const Error& error) {
+    console.Abandon();
+    return Fail(error.kind() == Error::Kind::kUsage ? kWrongUsage : kFailed, error.what());
+  } catch (const std::bad_alloc&) {
+    console.Abandon();
+    return Fail(kFailed, "there is not enough memory");
+  } catch (const std::exception& error) {
+    console.Abandon();
+    return Fail(kFailed, error.what());
+  }
+  try {
+    console.Flush();
+  } catch (const Error& error) {
+    return Fail(kFailed, error.what());
+  }
+  return kDone;
+}
+
+}  // namespace
+}  // namespace halftone::cli
+
+int main(int argc, char** argv) { return halftone::cli::Main(argc, argv); }

@@ -1,0 +1,139 @@
+#include "cli/options.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "cli/terminal.h"
+
+namespace halftone::cli {
+namespace {
+
+constexpr size_t kHelpWidth = 80;
+
+// What the tensors on one grid have in common.
+struct GridSummary {
+  int tensors = 0;
+  uint64_t bytes = 0;
+  double squares = 0;  // of the relative errors of the rounded ones
+  int rounded = 0;
+};
+
+std::string ErrorText(double error) {
+  return error > 0 ? fmt::format("{:.3f} %", error * 100) : "-";
+}
+
+Table TensorTable(const QuantizeReport& report) {
+  Table table({{"tensor", Align::kLeft},
+               {"shape", Align::kLeft},
+               {"from", Align::kLeft},
+               {"to", Align::kLeft},
+               {"size"},
+               {"error"},
+               {"note", Align::kLeft}});
+  for (const QuantizedTensor& t : report.tensors) {
+    table.Add({Printable(t.name), ShapeText(t.shape), t.source_grid, t.grid, HumanBytes(t.bytes),
+               ErrorText(t.relative_error), t.note});
+  }
+  return table;
+}
+
+Table SummaryTable(const QuantizeReport& report) {
+  std::vector<std::string> order;
+  std::map<std::string, GridSummary> grids;
+  for (const QuantizedTensor& t : report.tensors) {
+    GridSummary& sum = grids[t.grid];
+    if (sum.tensors++ == 0) order.push_back(t.grid);
+    sum.bytes += t.bytes;
+    if (t.relative_error > 0) {
+      sum.squares += t.relative_error * t.relative_error;
+      ++sum.rounded;
+    }
+  }
+  std::ranges::sort(order,
+                    [&](const auto& a, const auto& b) { return grids[a].bytes > grids[b].bytes; });
+  Table table({{"grid", Align::kLeft}, {"tensors"}, {"size"}, {"share"}, {"error"}});
+  const double all = static_cast<double>(std::max<uint64_t>(1, report.tensor_bytes));
+  for (const std::string& grid : order) {
+    const GridSummary& sum = grids[grid];
+    table.Add({grid, fmt::format("{}", sum.tensors), HumanBytes(sum.bytes),
+               fmt::format("{:.1f} %", 100 * static_cast<double>(sum.bytes) / all),
+               ErrorText(sum.rounded > 0 ? std::sqrt(sum.squares / sum.rounded) : 0)});
+  }
+  return table;
+}
+
+}  // namespace
+
+std::string NameList(const std::string& heading, const std::vector<std::string>& names) {
+  std::string out = heading + ":\n", line = " ";
+  for (const std::string& name : names) {
+    if (line.size() + 1 + name.size() > kHelpWidth) {
+      out += line + "\n";
+      line = " ";
+    }
+    line += " " + name;
+  }
+  return out + line + "\n";
+}
+
+std::string NameList(const std::string& heading, const std::vector<NamedSummary>& entries) {
+  size_t width = 0;
+  for (const NamedSummary& entry : entries) width = std::max(width, entry.name.size());
+  std::string out = heading + ":\n";
+  for (const NamedSummary& entry : entries) {
+    out += fmt::format("  {:<{}}  {}\n", entry.name, width, entry.summary);
+  }
+  return out;
+}
+
+std::vector<std::string> WritableGrids() {
+  std::vector<std::string> names;
+  for (const GridInfo& grid : Grids()) {
+    if (grid.writable) names.push_back(grid.name);
+  }
+  return names;
+}
+
+void PrintQuantizeReport(Console& console, const QuantizeReport& report, bool all) {
+  console.Print(all ? TensorTable(report) : SummaryTable(report));
+  // Each reason once, with how many tensors it concerns.
+  std::map<std::string, int> notes;
+  for (const QuantizedTensor& t : report.tensors) {
+    if (!t.note.empty() && !all) ++notes[t.note];
+  }
+  for (const auto& [note, count] : notes) {
+    console.Print(fmt::format("{} tensor{}: {}\n", count, count == 1 ? "" : "s", note));
+  }
+  std::string how = report.grid;
+  if (!report.method.empty()) how += (how.empty() ? "" : ", ") + report.method;
+  how += (how.empty() ? "" : ", ") + report.container;
+  console.Print(fmt::format("{}{}, {:.3f} bits per weight ({})\n",
+                            report.output.empty() ? "" : Printable(report.output) + ": ",
+                            console.Bold(HumanBytes(report.file_bytes)), report.bits_per_weight,
+                            how));
+}
+
+Json QuantizeJson(const QuantizeReport& report) {
+  Json tensors = Json::array();
+  for (const QuantizedTensor& t : report.tensors) {
+    tensors.push_back({{"name", t.name},
+                       {"shape", t.shape},
+                       {"source_grid", t.source_grid},
+                       {"grid", t.grid},
+                       {"bytes", t.bytes},
+                       {"relative_error", t.relative_error},
+                       {"note", t.note}});
+  }
+  return {{"output", report.output},
+          {"grid", report.grid},
+          {"method", report.method},
+          {"container", report.container},
+          {"file_bytes", report.file_bytes},
+          {"tensor_bytes", report.tensor_bytes},
+          {"bits_per_weight", report.bits_per_weight},
+          {"seconds", report.seconds},
+          {"tensors", tensors}};
+}
+
+}  // namespace halftone::cli

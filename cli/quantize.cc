@@ -1,0 +1,75 @@
+// halftone quantize: a model on fewer bits.
+
+#include "halftone/quantize.h"
+
+#include "cli/command.h"
+#include "cli/options.h"
+#include "halftone/error.h"
+
+namespace halftone::cli {
+namespace {
+
+class QuantizeCommand : public Command {
+ public:
+  void Declare(CLI::App& app) override {
+    AddModel(app, model_);
+    app.add_option("-o,--output", output_, "The file to write")->option_text("FILE");
+    app.add_option("--grid", options_.grid, "Grid or preset, see below")
+        ->option_text("NAME")
+        ->required();
+    app.add_option("--method", options_.method,
+                   "How each weight is rounded; without it imatrix where importances are given, "
+                   "else rtn")
+        ->option_text("NAME");
+    app.add_option("--container", options_.container,
+                   "File format; without it what the output's name says, else gguf")
+        ->option_text("NAME");
+    app.add_option("--calibration", options_.calibration, "Text to measure importances on")
+        ->option_text("FILE");
+    app.add_option("--imatrix", options_.imatrix, "Importance matrix, .gguf or .dat")
+        ->option_text("FILE");
+    AddThreads(app, options_.threads);
+    app.add_flag("--dry-run", dry_run_,
+                 "Say what would be written, to the byte, and write nothing");
+    app.add_flag("--all", all_, "List every tensor");
+  }
+
+  std::string Footer() const override {
+    return "Examples:\n"
+           "  halftone quantize model.gguf -o model-q4.gguf --grid q4_k_m\n"
+           "  halftone quantize hf-folder -o small.gguf --grid q3_k_m --calibration text.txt\n\n" +
+           NameList("Presets", Presets()) + NameList("Grids", WritableGrids()) +
+           NameList("Methods", Methods()) + NameList("Containers", Containers()) +
+           "\nJSON: output, grid, method, container, file_bytes, tensor_bytes, bits_per_weight,\n"
+           "seconds, dry_run, tensors [name, shape, source_grid, grid, bytes, relative_error, "
+           "note]";
+  }
+
+  void Run(Console& console) override {
+    if (output_.empty() && !dry_run_) {
+      throw Error(Error::Kind::kUsage, "give -o OUT, or --dry-run to write nothing");
+    }
+    options_.progress = console.progress();
+    QuantizeReport report =
+        dry_run_ ? PlanQuantize(model_, options_) : Quantize(model_, output_, options_);
+    if (console.json) {
+      Json json = QuantizeJson(report);
+      json["dry_run"] = dry_run_;
+      console.PrintJson(json);
+      return;
+    }
+    PrintQuantizeReport(console, report, all_);
+    if (!dry_run_) console.Say(console.Dim(fmt::format("took {}", HumanSeconds(report.seconds))));
+  }
+
+ private:
+  std::string model_, output_;
+  QuantizeOptions options_;
+  bool dry_run_ = false, all_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeQuantize() { return std::make_unique<QuantizeCommand>(); }
+
+}  // namespace halftone::cli
