@@ -1,4 +1,14 @@
-// Presets: named mixes of grids over the tensors of a model, with the tensor rules of llama.cpp.
+// Presets: named mixes of grids over the tensors of a model.
+//
+// llama-quantize puts more bits where errors hurt most (the output, attention values, down
+// projections, the first and last layers) and calls each such mix by a name of its own. Its choices
+// are rows in presets.def, so that the same name gives the same grids here. A name of a grid that
+// is no such mix stands for that grid on every quantizable matrix: only the rules for the output
+// and the embedding and the fallback for narrow rows remain, as the format's readers expect. Plain
+// grids (halves, floats) know no exceptions at all; vectors always stay as they are.
+//
+// Not followed: what llama-quantize does for single architectures other than falcon, and its
+// refusal of two-level grids for narrow rows, which get halves here.
 
 #pragma once
 
@@ -13,13 +23,16 @@
 namespace halftone {
 
 struct Preset {
-  std::string_view name;     // "q4_k_m"
+  std::string_view name;     // as on the command line
   std::string_view summary;  // one line for the help text
   std::string_view base;     // the name of the grid that most tensors get
-  int gguf_file_type;        // general.file_type
+  int gguf_file_type;        // general.file_type, or -1 where there is none
+  bool mix;                  // false: stands for one grid
+  bool advised;              // the best of its size
 };
 
-// The mixes proper, then one for each remaining writable grid.
+// The mixes proper, from many bits to few, then one for each remaining writable grid. Mixes that
+// need a grid which cannot be written are left out.
 std::span<const Preset> AllPresets();
 // Null where there is none. Also finds the presets that stand for single grids.
 const Preset* FindPreset(std::string_view name);
@@ -28,9 +41,10 @@ const Preset* FindPreset(std::string_view name);
 std::span<const std::string_view> ComparisonPresets();
 
 struct TensorChoice {
-  const Grid* grid = nullptr;  // of the output
-  bool quantize = false;       // false: copied as it is
-  std::string note;            // why the grid is not the preset's, or empty
+  const Grid* grid = nullptr;     // of the output
+  bool quantize = false;          // false: copied as it is
+  std::string note;               // why the grid is not the preset's, or empty
+  bool needs_importance = false;  // llama-quantize refuses the tensor without importances
 };
 
 // The shape of a model as far as the rules depend on it.
@@ -49,11 +63,8 @@ struct ModelShape {
 std::vector<TensorChoice> ChooseGrids(const Preset& preset, const ModelShape& shape,
                                       std::span<const Tensor* const> tensors, bool has_importance);
 
-// The preset of that name, or the one that stands for the grid of that name: every writable grid has
-// one. A grid that llama-quantize knows as a type (q4_0) follows its mix, exceptions for the output
-// and embedding included; any other (q4_k) is put on every quantizable matrix with llama-quantize's
-// rule for the output and the shape fallback. Throws Error (kUsage) naming the nearest grid or preset
-// for a name that is neither, and for a grid that cannot be written.
+// The preset of that name in upper or lower case. Throws Error (kUsage) naming the nearest for a
+// name that is neither a preset nor a grid, and for a grid that cannot be written.
 const Preset& PresetNamed(std::string_view name);
 
 // Sorts as llama-quantize writes: by layer number (tensors outside layers first), then by name.
