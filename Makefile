@@ -1,0 +1,44 @@
+# make demo      sets up, builds, quantizes a real model in several ways and compares them
+# make test      sets up, builds, runs all tests; then the unit tests under the sanitizers
+# make build     the program alone: build/halftone
+# make install   puts it under PREFIX (/usr/local)
+# make bench-peers   builds llama.cpp and measures both side by side
+# make clean     removes what was built
+
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+CONFIGURE = CXX=$$(scripts/compiler) cmake -S . -G Ninja
+
+.PHONY: demo test build install bench-peers clean setup setup-test
+.DEFAULT_GOAL := build
+
+setup:
+	@scripts/setup
+
+setup-test:
+	@scripts/setup test
+
+build: setup
+	@$(CONFIGURE) -B build -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@ninja -C build -j $(JOBS) halftone_cli
+
+demo: build
+	@scripts/demo build/halftone halftone-demo
+
+# The sanitizers see the same tests, apart from those that only time or repeat.
+test: setup-test
+	$(CONFIGURE) -B build -DCMAKE_BUILD_TYPE=Release -DHALFTONE_TESTS=ON
+	ninja -C build -j $(JOBS)
+	ctest --test-dir build -j $(JOBS) --output-on-failure
+	$(CONFIGURE) -B build-asan -DCMAKE_BUILD_TYPE=Release -DHALFTONE_TESTS=ON -DHALFTONE_SANITIZE=ON
+	ninja -C build-asan -j $(JOBS)
+	ctest --test-dir build-asan -j $(JOBS) --output-on-failure
+
+install: build
+	cmake --install build --prefix $(PREFIX)
+
+bench-peers: build
+	bench/peers/run
+
+clean:
+	rm -rf build build-asan halftone-demo
