@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -109,7 +110,7 @@ TEST_F(QuantizeTest, TensorsEqualThoseOfLlamaQuantize) {
   HALFTONE_NEED_SHARED("fixtures/tiny-gguf-Q4_K_M-imatrix");
   QuantizeOptions options = Grid("q4_k_m");
   options.imatrix = SharedPath("fixtures/imatrix/model.imatrix.gguf");
-  Quantize(SharedPath("fixtures/tiny-bf16"), Out("ours.gguf"), options);
+  Quantize(TinyBf16Folder().string(), Out("ours.gguf"), options);
   const Checkpoint ours = OpenCheckpoint(Out("ours.gguf"));
   const Checkpoint theirs =
       OpenCheckpoint(FirstGguf(SharedPath("fixtures/tiny-gguf-Q4_K_M-imatrix")));
@@ -195,7 +196,7 @@ TEST_F(QuantizeTest, NamesTheTensorThatIsNotFinite) {
 
 TEST_F(QuantizeTest, ConvertedFolderDecodesAndRunsLikeIt) {
   HALFTONE_NEED_SHARED("fixtures/tiny-bf16");
-  const std::string folder = SharedPath("fixtures/tiny-bf16");
+  const std::string folder = TinyBf16Folder().string();
   Convert(folder, Out("model.gguf"), {});
   const Checkpoint source = OpenCheckpoint(folder);
   const Checkpoint made = OpenCheckpoint(Out("model.gguf"));

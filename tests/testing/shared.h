@@ -1,10 +1,11 @@
 // Large reference files that the tests use where they are present: the folder that the environment
-// variable HALFTONE_SHARED names, or `shared` beside the project's folder. Users do not have it; the
-// tests that need it then skip, saying so.
+// variable HALFTONE_SHARED names, or `shared` beside the project's folder. Users do not have it;
+// the tests that need it then skip, saying so.
 
 #pragma once
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -18,6 +19,23 @@ inline std::filesystem::path SharedPath(const std::string& relative) {
       variable != nullptr ? std::filesystem::path(variable)
                           : std::filesystem::path(HALFTONE_SOURCE_DIR) / ".." / "shared";
   return root / relative;
+}
+
+// The fixture tiny-bf16 as one folder: its second shard lies in a folder of its own, behind a link
+// that not every copy of the fixtures has kept.
+inline std::filesystem::path TinyBf16Folder() {
+  namespace fs = std::filesystem;
+  const fs::path source = fs::canonical(SharedPath("fixtures/tiny-bf16"));
+  const fs::path folder = fs::path(testing::TempDir()) / ("tiny-bf16-" + std::to_string(getpid()));
+  fs::create_directories(folder);
+  for (const auto& entry : fs::directory_iterator(source)) {
+    const fs::path name = entry.path().filename();
+    const fs::path shard = source.parent_path() / "tiny-bf16-shard2" / name;
+    if (!fs::exists(folder / name)) {
+      fs::create_symlink(fs::exists(shard) ? shard : entry.path(), folder / name);
+    }
+  }
+  return folder;
 }
 
 }  // namespace halftone
