@@ -5,8 +5,8 @@
 // The page is one file and forbids itself any request by a Content-Security-Policy. All text that
 // does not come from this source is escaped by EscapeHtml or EscapeJsonForScript.
 
-#include <functional>
-#include <map>
+#include <string>
+#include <string_view>
 
 #include "halftone/compare.h"
 #include "pipeline/assets.h"

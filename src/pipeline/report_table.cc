@@ -219,11 +219,11 @@ std::string RowHtml(const CompareReport& report, const CompareRow& row, size_t i
                     const std::vector<Column>& columns, const std::vector<double>& best) {
   const std::string method = row.is_reference ? "reference" : row.method;
   std::string html = fmt::format(
-      "<tr data-row=\"{}\" class=\"{}{}{}\"><th scope=\"row\" class=\"name\" data-v=\"{}\">{}{}{}"
+      "<tr data-row=\"{}\" class=\"{}{}{}{}\"><th scope=\"row\" class=\"name\" data-v=\"{}\">{}{}{}"
       "</th><td class=\"method\" data-v=\"{}\">{}</td>",
       index, MethodClass(report, row), row.is_reference ? " reference" : "",
-      row.pareto ? " pareto" : "", EscapeHtml(row.name), MethodMark(report, row),
-      EscapeHtml(row.name),
+      row.pareto ? " pareto" : "", &row == FindHighlights(report).suggested ? " suggested" : "",
+      EscapeHtml(row.name), MethodMark(report, row), EscapeHtml(row.name),
       row.pareto && !row.is_reference ? "<span class=\"front\" data-tip=\"On the Pareto front: no "
                                         "other version is both smaller "
                                         "and closer to the reference\">front</span>"

@@ -15,8 +15,11 @@
     m5: 'M-2-6h4v4h4v4h-4v4h-4v-4h-4v-4h4Z',
     mr: 'M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0',
   };
-  const classOf = row =>
-    document.querySelector(`#table tr[data-row="${row}"]`).className.split(' ')[0];
+  // The table's row knows: {method: "m0", suggested: whether the headline names it}.
+  const kindOf = row => {
+    const classes = document.querySelector(`#table tr[data-row="${row}"]`).classList;
+    return {method: classes[0], suggested: classes.contains('suggested')};
+  };
 
   const svg = (name, attributes, ...children) => create(`svg:${name}`, attributes, ...children);
   const shortNumber = value => String(Number(value.toPrecision(3)));
@@ -136,17 +139,17 @@
   }
 
   function drawPoints(chart, plan) {
-    const tips = ['mean KL divergence', 'same top token'];
     for (const p of plan.points) {
-      const shape = classOf(p.index);
-      const kld = p.row.is_reference ? 'the reference' : `${tips[0]} ${shortNumber(p.kld)}`;
+      const {method, suggested} = kindOf(p.index);
+      const kld = p.row.is_reference ? 'the reference' : `mean KL divergence ${shortNumber(p.kld)}`;
       const label = `${p.row.name}: ${(p.row.file_bytes / 1e6).toFixed(1)} MB, ` +
           `${shortNumber(p.row.bits_per_weight || 0)} bits per weight, ${kld}`;
-      const point = svg('g', {class: `point ${shape}`, 'data-row': p.index, tabindex: 0, role: 'img',
-                              'aria-label': label, transform: `translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})`},
-                        svg('circle', {class: 'hit', r: 13}), svg('circle', {class: 'halo', r: 11}),
-                        svg('path', {class: 'shape', d: shapes[shape]}));
-      chart.append(point);
+      chart.append(svg('g', {
+        class: `point ${method}${suggested ? ' suggested' : ''}`, 'data-row': p.index, tabindex: 0,
+        role: 'img', 'aria-label': label,
+        transform: `translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})`,
+      }, svg('circle', {class: 'hit', r: 13}), svg('circle', {class: 'halo', r: 11}),
+      svg('path', {class: 'shape', d: shapes[method]})));
     }
   }
 
