@@ -226,7 +226,8 @@ TEST_F(BrowserTest, ShowsTooltips) {
     const said = [];
     const point = document.querySelectorAll('.point')[3];
     point.focus();
-    said.push(!tip.hidden && tip.textContent.includes(report.rows[3].name));
+    said.push(!tip.hidden && tip.textContent.includes(report.rows[3].name) &&
+              tip.textContent.includes('file MB98.0'));
     said.push(document.querySelector('#table tr.hot').dataset.row);
     const box = tip.getBoundingClientRect();
     said.push(box.left >= 0 && box.right <= innerWidth && box.top >= 0 && box.width > 50);

@@ -9,9 +9,9 @@ const report = JSON.parse(document.getElementById('data').textContent);
 // An element, or with "svg:" before its name one of a picture. Children are elements or text; text
 // is never parsed as HTML.
 function create(name, attributes, ...children) {
-  const element = name.startsWith('svg:')
-      ? document.createElementNS(document.querySelector('svg').namespaceURI, name.slice(4))
-      : document.createElement(name);
+  const element = name.startsWith('svg:') ?
+      document.createElementNS(document.querySelector('svg').namespaceURI, name.slice(4)) :
+      document.createElement(name);
   for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
   element.append(...children);
   return element;
@@ -20,35 +20,38 @@ function create(name, attributes, ...children) {
 // ---- Tooltip: any element with data-tip, or a chart's point (shown by row) ----
 
 const tip = document.getElementById('tip');
+const table = document.getElementById('table');
+
+// A column's heading on one line.
+function heading(key) {
+  const button = table.querySelector(`.sort[data-key="${key}"]`);
+  return [...button.childNodes].map(node => node.textContent || ' ').join('');
+}
 
 // The row's numbers as the table shows them.
 function rowTip(row) {
-  const line = document.querySelector(`#table tr[data-row="${row}"]`);
+  const line = table.querySelector(`tr[data-row="${row}"]`);
   const list = create('dl');
-  const wanted = [
-    ['file_bytes', 'file'], ['bits_per_weight', 'bits per weight'], ['kld_mean', 'mean KL divergence'],
-    ['same_top1', 'same top token, %'], ['perplexity', 'perplexity'],
-    ['generation_tps', 'generated tokens/s'],
-  ];
-  for (const [key, name] of wanted) {
+  for (const key of ['file_bytes', 'bits_per_weight', 'kld_mean', 'same_top1', 'perplexity']) {
     const cell = line.querySelector(`[data-key="${key}"]`).cloneNode(true);
     for (const hidden of cell.querySelectorAll('.vh, small')) hidden.remove();
-    list.append(create('dt', null, name), create('dd', null, cell.textContent.trim()));
+    list.append(create('dt', null, heading(key)), create('dd', null, cell.textContent.trim()));
   }
   return [create('b', null, report.rows[row].name), list];
 }
 
 function showTip(element) {
   const box = element.getBoundingClientRect();
-  tip.replaceChildren(...('tip' in element.dataset ? [element.dataset.tip]
-                                                   : rowTip(element.dataset.row)));
+  tip.replaceChildren(
+      ...('tip' in element.dataset ? [element.dataset.tip] : rowTip(element.dataset.row)));
   tip.hidden = false;
   const size = tip.getBoundingClientRect();
   const middle = Math.min(Math.max(box.left, 0) + Math.min(box.width, innerWidth) / 2, innerWidth);
   const left = Math.min(Math.max(middle - size.width / 2, 12), innerWidth - size.width - 12);
   const above = box.top - size.height - 8;
   tip.style.left = `${left}px`;
-  tip.style.top = `${above >= 8 ? above : Math.min(box.bottom + 8, innerHeight - size.height - 8)}px`;
+  tip.style.top =
+      `${above >= 8 ? above : Math.min(box.bottom + 8, innerHeight - size.height - 8)}px`;
 }
 
 function hideTip() {
@@ -67,7 +70,10 @@ function markRow(row) {
 
 function pointAt(target) {
   const shown = target.closest?.('[data-tip], .point');
-  if (shown) showTip(shown); else hideTip();
+  if (shown)
+    showTip(shown);
+  else
+    hideTip();
   markRow(target.closest?.('[data-row]')?.dataset.row);
 }
 
@@ -83,12 +89,10 @@ document.addEventListener('keydown', event => {
 
 // ---- Sorting ----
 
-const table = document.getElementById('table');
-
 // The cell's number, or its text; null where nothing was measured.
 function sortValue(line, key) {
-  const cell = key === 'name' || key === 'method' ? line.querySelector(`.${key}`)
-                                                  : line.querySelector(`[data-key="${key}"]`);
+  const cell = key === 'name' || key === 'method' ? line.querySelector(`.${key}`) :
+                                                    line.querySelector(`[data-key="${key}"]`);
   const text = cell.dataset.v;
   if (text === '') return null;
   return cell.classList.contains('num') ? Number(text) : text;
@@ -97,7 +101,8 @@ function sortValue(line, key) {
 function sortBy(button) {
   const head = button.closest('th');
   const key = button.dataset.key;
-  // Names rise first, and so do numbers of which less is better; the third click restores the order.
+  // Names rise first, and so do numbers of which less is better; the third click restores the
+  // order.
   const falls = ['same_top1', 'prompt_tps', 'generation_tps'].includes(key);
   const orders = falls ? ['descending', 'ascending', null] : ['ascending', 'descending', null];
   const order = orders[(orders.indexOf(head.getAttribute('aria-sort')) + 1) % 3];

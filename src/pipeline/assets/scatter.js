@@ -80,41 +80,65 @@
       p.x = p.far ? frame.right - 14 : x(p.size / scale);
       p.y = p.row.is_reference || !(p.kld > 0) ? floor + band / 2 : y(p.kld);
     }
-    return {points: measured, missing, frame, floor, x, y, from, to, low, high, right, far, width,
-            height, unit: bytes ? `file size, ${scale === 1e9 ? 'GB' : 'MB'}` : 'bits per weight'};
+    return {
+      points: measured,
+      missing,
+      frame,
+      floor,
+      x,
+      y,
+      from,
+      to,
+      low,
+      high,
+      right,
+      far,
+      width,
+      height,
+      unit: bytes ? `file size, ${scale === 1e9 ? 'GB' : 'MB'}` : 'bits per weight'
+    };
   }
 
   function drawAxes(chart, plan) {
     const {frame, floor} = plan;
-    chart.append(svg('rect', {class: 'zero', x: frame.left, y: floor, width: frame.right - frame.left,
-                              height: frame.bottom - floor}));
+    chart.append(svg('rect', {
+      class: 'zero',
+      x: frame.left,
+      y: floor,
+      width: frame.right - frame.left,
+      height: frame.bottom - floor
+    }));
     for (const {value, major} of logTicks(plan.low, plan.high)) {
       const y = plan.y(value);
-      chart.append(svg('line', {class: major ? 'grid' : 'grid minor', x1: frame.left, x2: frame.right,
-                                y1: y, y2: y}));
+      chart.append(svg(
+          'line',
+          {class: major ? 'grid' : 'grid minor', x1: frame.left, x2: frame.right, y1: y, y2: y}));
       if (y > floor - 10) continue;
-      chart.append(svg('text', {x: frame.left - 8, y: y + 4, 'text-anchor': 'end'},
-                       shortNumber(value)));
+      chart.append(
+          svg('text', {x: frame.left - 8, y: y + 4, 'text-anchor': 'end'}, shortNumber(value)));
     }
-    chart.append(svg('text', {x: frame.left - 8, y: (floor + frame.bottom) / 2 + 4,
-                              'text-anchor': 'end'}, '0'));
+    chart.append(svg(
+        'text', {x: frame.left - 8, y: (floor + frame.bottom) / 2 + 4, 'text-anchor': 'end'}, '0'));
     for (const value of linearTicks(plan.from, plan.to, plan.width / 90)) {
       const x = plan.x(value);
-      chart.append(svg('line', {class: 'grid minor', x1: x, x2: x, y1: frame.top, y2: frame.bottom}));
-      chart.append(svg('text', {x, y: frame.bottom + 18, 'text-anchor': 'middle'},
-                       shortNumber(value)));
+      chart.append(
+          svg('line', {class: 'grid minor', x1: x, x2: x, y1: frame.top, y2: frame.bottom}));
+      chart.append(
+          svg('text', {x, y: frame.bottom + 18, 'text-anchor': 'middle'}, shortNumber(value)));
     }
     chart.append(
-        svg('text', {x: (frame.left + plan.right) / 2, y: frame.bottom + 38, 'text-anchor': 'middle'},
+        svg('text',
+            {x: (frame.left + plan.right) / 2, y: frame.bottom + 38, 'text-anchor': 'middle'},
             plan.unit),
         svg('text', {x: 6, y: 16}, 'mean KL divergence, nats'));
   }
 
   function drawLines(chart, plan) {
     const front = plan.points.filter(p => p.row.pareto && !p.row.is_reference && p.kld > 0)
-        .sort((a, b) => a.x - b.x);
+                      .sort((a, b) => a.x - b.x);
     if (front.length > 0) {
-      const path = front.map((p, i) => `${i ? 'L' : 'M'}${p.x.toFixed(1)} ${p.y.toFixed(1)}`).join('');
+      const path =
+          front.map((p, i) => `${i ? 'L' : 'M'}${p.x.toFixed(1)} ${p.y.toFixed(1)}`).join('');
       chart.append(svg('path', {class: 'front', d: path}));
     }
     const groups = groupByGrid(plan.points);
@@ -144,20 +168,24 @@
       const kld = p.row.is_reference ? 'the reference' : `mean KL divergence ${shortNumber(p.kld)}`;
       const label = `${p.row.name}: ${(p.row.file_bytes / 1e6).toFixed(1)} MB, ` +
           `${shortNumber(p.row.bits_per_weight || 0)} bits per weight, ${kld}`;
-      chart.append(svg('g', {
-        class: `point ${method}${suggested ? ' suggested' : ''}`, 'data-row': p.index, tabindex: 0,
-        role: 'img', 'aria-label': label,
-        transform: `translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})`,
-      }, svg('circle', {class: 'hit', r: 13}), svg('circle', {class: 'halo', r: 11}),
-      svg('path', {class: 'shape', d: shapes[method]})));
+      chart.append(
+          svg('g', {
+            class: `point ${method}${suggested ? ' suggested' : ''}`,
+            'data-row': p.index,
+            tabindex: 0,
+            role: 'img',
+            'aria-label': label,
+            transform: `translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})`,
+          },
+              svg('circle', {class: 'hit', r: 13}), svg('circle', {class: 'halo', r: 11}),
+              svg('path', {class: 'shape', d: shapes[method]})));
     }
   }
 
   // ---- Labels ----
 
-  const overlap = (a, b) =>
-    Math.max(0, Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x)) *
-    Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
+  const overlap = (a, b) => Math.max(0, Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x)) *
+      Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
 
   // Places for a box of w by h around a point: eight directions, three distances.
   function* placesAround(p, w, h) {
@@ -165,9 +193,18 @@
       for (let direction = 0; direction < 8; direction++) {
         const [dx, dy] = [Math.cos(direction * Math.PI / 4), Math.sin(direction * Math.PI / 4)];
         yield {
-          x: p.x + dx * distance + (Math.abs(dx) < .1 ? -w / 2 : dx < 0 ? -w : 0),
-          y: p.y + dy * distance + (Math.abs(dy) < .1 ? -h / 2 : dy < 0 ? -h : 0),
-          w, h, from: p, distance,
+          x: p.x + dx * distance +
+              (Math.abs(dx) < .1 ? -w / 2 :
+                   dx < 0        ? -w :
+                                   0),
+          y: p.y + dy * distance +
+              (Math.abs(dy) < .1 ? -h / 2 :
+                   dy < 0        ? -h :
+                                   0),
+          w,
+          h,
+          from: p,
+          distance,
         };
       }
     }
@@ -180,7 +217,12 @@
       const [a, b] = [points[i - 1], points[i]];
       const count = Math.ceil(Math.hypot(b.x - a.x, b.y - a.y) / 6);
       for (let k = 1; k < count; k++) {
-        boxes.push({x: a.x + (b.x - a.x) * k / count - 2, y: a.y + (b.y - a.y) * k / count - 2, w: 4, h: 4});
+        boxes.push({
+          x: a.x + (b.x - a.x) * k / count - 2,
+          y: a.y + (b.y - a.y) * k / count - 2,
+          w: 4,
+          h: 4
+        });
       }
     }
     return boxes;
@@ -189,7 +231,8 @@
   function costOf(place, plan, marks, lines, others) {
     const {frame} = plan;
     if (place.x < frame.left + 2 || place.x + place.w > frame.right + 8 || place.y < 0 ||
-        place.y + place.h > frame.bottom + 2) return Infinity;
+        place.y + place.h > frame.bottom + 2)
+      return Infinity;
     let hard = 0, soft = 0;
     for (const other of others) hard += overlap(place, other);
     for (const mark of marks) hard += overlap(place, mark);
@@ -202,7 +245,8 @@
     const marks = plan.points.map(p => ({x: p.x - 7, y: p.y - 7, w: 14, h: 14}));
     for (let round = 0; round < 5; round++) {
       for (const label of labels) {
-        const others = labels.filter(other => other !== label && other.place).map(other => other.place);
+        const others =
+            labels.filter(other => other !== label && other.place).map(other => other.place);
         label.cost = Infinity;
         for (const p of label.group) {
           for (const place of placesAround(p, label.w, label.h)) {
@@ -218,7 +262,10 @@
       const {place} = label;
       const clear = label.cost < Infinity && place &&
           ![...kept.map(k => k.place), ...marks].some(other => overlap(place, other) > 6);
-      if (clear) kept.push(label); else label.text.remove();
+      if (clear)
+        kept.push(label);
+      else
+        label.text.remove();
     }
     return kept;
   }
@@ -227,22 +274,32 @@
     const lines = [...stations(front), ...groups.flatMap(stations)];
     const labels = groups.map(group => {
       const [first] = group;
-      const words = first.row.is_reference
-          ? `${first.row.name}${first.far ? `, ${shortNumber(first.row.file_bytes / 1e6)} MB \u2192` : ''}`
-          : first.row.grid || first.row.name;
+      const words = first.row.is_reference ?
+          `${first.row.name}${
+              first.far ? `, ${shortNumber(first.row.file_bytes / 1e6)} MB \u2192` : ''}` :
+                          first.row.grid || first.row.name;
       const onFront = group.some(p => front.includes(p));
       const text = svg('text', {class: onFront ? 'label on-front' : 'label'}, words);
       chart.append(text);
       const box = text.getBBox();
-      return {group, text, front: onFront || first.row.is_reference, w: box.width, h: box.height - 2};
+      return {
+        group,
+        text,
+        front: onFront || first.row.is_reference,
+        w: box.width,
+        h: box.height - 2
+      };
     });
     for (const {text, place} of placeLabels(plan, labels, lines)) {
       text.setAttribute('x', place.x);
       text.setAttribute('y', place.y + place.h * .8);
       if (place.distance < 20) continue;
-      const end = {x: Math.min(Math.max(place.from.x, place.x), place.x + place.w),
-                   y: Math.min(Math.max(place.from.y, place.y), place.y + place.h)};
-      text.before(svg('line', {class: 'leader', x1: place.from.x, y1: place.from.y, x2: end.x, y2: end.y}));
+      const end = {
+        x: Math.min(Math.max(place.from.x, place.x), place.x + place.w),
+        y: Math.min(Math.max(place.from.y, place.y), place.y + place.h)
+      };
+      text.before(
+          svg('line', {class: 'leader', x1: place.from.x, y1: place.from.y, x2: end.x, y2: end.y}));
     }
   }
 
@@ -256,26 +313,37 @@
     const plan = layOut(axis, width);
     if (!plan) {
       host.hidden = true;
-      foot.textContent = 'No divergence from the reference was measured, so there is nothing to draw.';
+      foot.textContent =
+          'No divergence from the reference was measured, so there is nothing to draw.';
       return;
     }
-    const chart = svg('svg', {viewBox: `0 0 ${width} ${plan.height}`, role: 'group',
-                              'aria-label': `Scatter chart: ${plan.unit} against mean KL divergence`});
+    const chart = svg('svg', {
+      viewBox: `0 0 ${width} ${plan.height}`,
+      role: 'group',
+      'aria-label': `Scatter chart: ${plan.unit} against mean KL divergence`
+    });
     host.replaceChildren(chart);
     drawAxes(chart, plan);
     const lines = drawLines(chart, plan);
     drawPoints(chart, plan);
     drawLabels(chart, plan, lines);
-    foot.textContent = plan.missing.length === 0 ? ''
-        : `Not drawn, since not measured: ${plan.missing.map(p => p.row.name).join(', ')}.`;
+    foot.textContent = plan.missing.length === 0 ?
+        '' :
+        `Not drawn, since not measured: ${plan.missing.map(p => p.row.name).join(', ')}.`;
   }
 
   draw();
   for (const input of document.querySelectorAll('input[name=axis]')) {
     input.addEventListener('change', draw);
   }
-  addEventListener('beforeprint', () => { paper = true; draw(); });
-  addEventListener('afterprint', () => { paper = false; draw(); });
+  addEventListener('beforeprint', () => {
+    paper = true;
+    draw();
+  });
+  addEventListener('afterprint', () => {
+    paper = false;
+    draw();
+  });
   let drawn = host.clientWidth;
   new ResizeObserver(() => {
     if (paper || host.clientWidth === drawn || host.clientWidth === 0) return;
