@@ -10,8 +10,11 @@
 //   static constexpr Importance kImportance;                                 // default kUnused
 //   static constexpr bool kPlain = true;
 //   static void EncodeRow(const float* w, int64_t n, const float* importance, uint8_t* blocks);
-//     or, where blocks are independent of one another and importances are unused,
+//     or, where blocks are independent of one another without importances,
 //   static void EncodeBlock(const float* weights, uint8_t* block);
+//     and, where importances are of use,
+//   static void EncodeWeightedRow(const float* w, int64_t n, const float* importance,
+//                                 uint8_t* blocks);
 
 #pragma once
 
@@ -27,10 +30,46 @@ void DecodeBlocks(const uint8_t* blocks, int64_t n, float* weights) {
 }
 
 template <class G>
-void EncodeBlocks(const float* weights, int64_t n, const float* /*importance*/, uint8_t* blocks) {
+void EncodeBlocks(const float* weights, int64_t n, uint8_t* blocks) {
   for (int64_t i = 0; i < n; i += G::kBlock, blocks += G::kBytes) {
     G::EncodeBlock(weights + i, blocks);
   }
+}
+
+#if defined(__x86_64__)
+// EncodeBlocks once more for wider vectors. The same arithmetic without fused multiply-add, hence
+// the same bytes; `flatten` inlines the grid's code here, where these instructions are allowed.
+template <class G>
+__attribute__((target("avx2,f16c,bmi2"), flatten)) void EncodeBlocksAvx2(const float* weights,
+                                                                         int64_t n,
+                                                                         uint8_t* blocks) {
+  EncodeBlocks<G>(weights, n, blocks);
+}
+
+template <class G>
+__attribute__((target("avx2,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl"), flatten)) void
+EncodeBlocksAvx512(const float* weights, int64_t n, uint8_t* blocks) {
+  EncodeBlocks<G>(weights, n, blocks);
+}
+#endif
+
+template <class G>
+void Encode(const float* weights, int64_t n, const float* importance, uint8_t* blocks) {
+  if constexpr (requires { &G::EncodeWeightedRow; }) {
+    if (importance != nullptr) return G::EncodeWeightedRow(weights, n, importance, blocks);
+  }
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") &&
+      __builtin_cpu_supports("bmi2")) {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+      return EncodeBlocksAvx512<G>(weights, n, blocks);
+    }
+    return EncodeBlocksAvx2<G>(weights, n, blocks);
+  }
+#endif
+  static_cast<void>(importance);
+  EncodeBlocks<G>(weights, n, blocks);
 }
 
 template <class G>
@@ -50,7 +89,7 @@ constexpr Grid Describe() {
   if constexpr (requires { &G::EncodeRow; }) {
     grid.encode = &G::EncodeRow;
   } else if constexpr (requires { &G::EncodeBlock; }) {
-    grid.encode = &EncodeBlocks<G>;
+    grid.encode = &Encode<G>;
   }
   return grid;
 }

@@ -1,7 +1,7 @@
 // Q8_0: 8-bit integers around zero, one f16 scale for each 32 weights. 8.5 bits a weight.
 //
-//   byte 0-1   d    f16
-//   byte 2-33  q    32 x i8
+//   byte 0-1   d      f16
+//   byte 2-33  q      32 x i8
 //   weight e = q[e] * d
 //
 // Source: ggml, block_q8_0. The encoder is ggml's reference: d = max|w| / 127, q = round half away
@@ -9,11 +9,9 @@
 
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-
 #include "base/half.h"
 #include "grid/grid.h"
+#include "grid/rounding.h"
 
 namespace halftone {
 
@@ -29,14 +27,14 @@ struct Q8_0 {
   }
 
   static void EncodeBlock(const float* weights, uint8_t* block) {
-    float largest = 0;
-    for (int e = 0; e < 32; ++e) largest = std::max(largest, std::fabs(weights[e]));
-    const float d = largest / 127;
-    const float inverse = d != 0 ? 1.0f / d : 0.0f;
-    StoreF16(block, d);
+    const float d = LargestMagnitude<32>(weights) / 127;
+    const float inverse = InverseOrZero(d);
+    StoreLe(block, FiniteF16(d));
+    int8_t q[32];
     for (int e = 0; e < 32; ++e) {
-      block[2 + e] = static_cast<uint8_t>(static_cast<int8_t>(std::round(weights[e] * inverse)));
+      q[e] = static_cast<int8_t>(RoundAway(weights[e] * inverse, -127, 127));
     }
+    std::memcpy(block + 2, q, sizeof q);
   }
 };
 

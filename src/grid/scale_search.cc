@@ -146,12 +146,12 @@ void FitAffineLanes(const AffineSearch& search, const Lanes& lanes, int size, in
   for (int i = 1; i < size; ++i) {
     const V xi = hn::Load(d, x + i * kSearchLanes);
     const V wi = hn::Load(d, w + i * kSearchLanes);
-    low = hn::Min(low, xi);
+    low = hn::Min(xi, low);  // keeps the first of zeros with different signs, as ggml does
     high = hn::Max(high, xi);
     sum_w = hn::Add(sum_w, wi);
     sum_x = hn::Add(sum_x, hn::Mul(wi, xi));
   }
-  low = hn::Min(low, zero);
+  low = hn::Min(zero, low);
   const M flat = hn::Le(high, low);
 
   V inverse = hn::Div(levels, hn::Sub(high, low));
