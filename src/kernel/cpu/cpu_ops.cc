@@ -23,7 +23,7 @@ constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / uni
 
 struct CpuMatrix : Matrix {
   Tensor tensor;
-  DecodeFunction decode = nullptr;
+  GridKernels kernels{};
   // The floats themselves where the grid is f32 and lies aligned, else null.
   const float* floats = nullptr;
   int64_t stride = 0;      // floats between decoded rows: whole cache lines
@@ -93,7 +93,7 @@ std::unique_ptr<Matrix> CpuOps::Prepare(const Tensor& tensor) {
   matrix->rows = tensor.shape[0];
   matrix->cols = tensor.shape[1];
   matrix->tensor = tensor;
-  matrix->decode = DecoderFor(*tensor.grid, isa_);
+  matrix->kernels = KernelsFor(*tensor.grid, isa_);
   const uint8_t* data = tensor.data.data();
   if (tensor.grid == &F32Grid() && reinterpret_cast<uintptr_t>(data) % alignof(float) == 0) {
     matrix->floats = reinterpret_cast<const float*>(data);
@@ -110,6 +110,11 @@ void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float*
   const uint64_t row_bytes = w.tensor.row_bytes();
   const int64_t strip = tokens <= 16 ? kStripRows : w.panel_rows;
   Split(w.rows, kStripRows, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    if (tokens == 1 && w.kernels.dot_rows != nullptr) {
+      w.kernels.dot_rows(w.tensor.data.data() + begin * row_bytes, static_cast<int64_t>(row_bytes),
+                         end - begin, x, w.cols, y + begin);
+      return;
+    }
     for (int64_t r = begin; r < end; r += strip) {
       const int64_t n = std::min(strip, end - r);
       const float* weights = w.floats + r * w.cols;
@@ -118,7 +123,8 @@ void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float*
         float* scratch = Scratch(thread);
         stride = w.stride;
         for (int64_t i = 0; i < n; ++i) {
-          w.decode(w.tensor.data.data() + (r + i) * row_bytes, w.cols, scratch + i * stride);
+          w.kernels.decode(w.tensor.data.data() + (r + i) * row_bytes, w.cols,
+                           scratch + i * stride);
         }
         weights = scratch;
       }
@@ -132,7 +138,7 @@ void CpuOps::EmbedRows(const Matrix& matrix, std::span<const int32_t> ids, float
   const auto count = static_cast<int64_t>(ids.size());
   Split(count, 1, count * w.cols, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
-      w.decode(w.tensor.row(ids[t]).data(), w.cols, y + t * w.cols);
+      w.kernels.decode(w.tensor.row(ids[t]).data(), w.cols, y + t * w.cols);
     }
   });
 }

@@ -10,12 +10,22 @@
 
 namespace halftone {
 
+// Equal to grid.decode in every bit (but for the payload of a NaN).
 using DecodeFunction = void (*)(const uint8_t* blocks, int64_t n, float* weights);
 
-// By Isa.
-using DecodeTable = std::array<DecodeFunction, 3>;
+// y[r] = sum_i x[i] * w[r, i] of `count` rows of `cols` weights, row_bytes apart: what decoding and
+// VectorOps::dot_panel give, in every bit, without the decoded weights touching memory.
+using DotRowsFunction = void (*)(const uint8_t* rows, int64_t row_bytes, int64_t count,
+                                 const float* x, int64_t cols, float* y);
 
-// Equal to grid.decode in every bit, compiled for `isa`.
-DecodeFunction DecoderFor(const Grid& grid, Isa isa);
+struct GridKernels {
+  DecodeFunction decode;
+  DotRowsFunction dot_rows;  // null where the grid has no fast kernel for the instruction set
+};
+
+// By Isa.
+using GridKernelTable = std::array<GridKernels, 3>;
+
+const GridKernels& KernelsFor(const Grid& grid, Isa isa);
 
 }  // namespace halftone

@@ -1,0 +1,53 @@
+// Fast decoding of Q4_1: its 16 levels are a register, a code is an index into it.
+
+#pragma once
+
+#include "grid/q4_1.h"
+#include "kernel/cpu/fast/avx2.h"
+#include "kernel/cpu/fast/avx512.h"
+
+#if defined(__x86_64__)
+
+namespace halftone {
+
+HT_BEGIN_AVX512
+
+template <>
+struct Avx512Decoder<Q4_1> {
+  static constexpr int kStep = 32;
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
+    const __m512 pairs = HalfPairs512(block);
+    const __m512 levels = _mm512_add_ps(_mm512_mul_ps(Iota512(), _mm512_moveldup_ps(pairs)),
+                                        _mm512_movehdup_ps(pairs));
+    const __m512i bytes = Bytes512(block + 4);
+    sink(0, LookUp512(levels, bytes));
+    sink(16, LookUp512(levels, _mm512_srli_epi32(bytes, 4)));
+  }
+};
+
+HT_END_TARGET
+
+HT_BEGIN_AVX2
+
+template <>
+struct Avx2Decoder<Q4_1> {
+  static constexpr int kStep = 32;
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
+    const __m256 d = _mm256_set1_ps(Half256(block)), m = _mm256_set1_ps(Half256(block + 2));
+    const __m256i first = Bytes256(block + 4), second = Bytes256(block + 12);
+    sink(0, _mm256_add_ps(_mm256_mul_ps(LowNibbles256(first), d), m));
+    sink(8, _mm256_add_ps(_mm256_mul_ps(LowNibbles256(second), d), m));
+    sink(16, _mm256_add_ps(_mm256_mul_ps(HighNibbles256(first), d), m));
+    sink(24, _mm256_add_ps(_mm256_mul_ps(HighNibbles256(second), d), m));
+  }
+};
+
+HT_END_TARGET
+
+}  // namespace halftone
+
+#endif

@@ -1,0 +1,61 @@
+// Fast decoding of Q8_0.
+
+#pragma once
+
+#include "grid/q8_0.h"
+#include "kernel/cpu/fast/avx2.h"
+#include "kernel/cpu/fast/avx512.h"
+
+#if defined(__x86_64__)
+
+namespace halftone {
+
+HT_BEGIN_AVX512
+
+template <>
+struct Avx512Decoder<Q8_0> {
+  static constexpr int kStep = 32;
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
+    const __m512 d = HalfEverywhere512(block);
+    sink(0, _mm512_mul_ps(Codes(block + 2), d));
+    sink(16, _mm512_mul_ps(Codes(block + 18), d));
+  }
+
+ private:
+  HT_INLINE static __m512 Codes(const uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+  }
+};
+
+HT_END_TARGET
+
+HT_BEGIN_AVX2
+
+template <>
+struct Avx2Decoder<Q8_0> {
+  static constexpr int kStep = 32;
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
+    const __m256 d = _mm256_set1_ps(Half256(block));
+    sink(0, _mm256_mul_ps(Codes(block + 2), d));
+    sink(8, _mm256_mul_ps(Codes(block + 10), d));
+    sink(16, _mm256_mul_ps(Codes(block + 18), d));
+    sink(24, _mm256_mul_ps(Codes(block + 26), d));
+  }
+
+ private:
+  HT_INLINE static __m256 Codes(const uint8_t* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+  }
+};
+
+HT_END_TARGET
+
+}  // namespace halftone
+
+#endif
