@@ -47,8 +47,8 @@ ModelDimensions Between(const ModelDimensions& a, const ModelDimensions& b, doub
   d.head_dim = t < 0.5 ? a.head_dim : b.head_dim;
   d.kv_heads = RoundTo(mix(a.kv_heads * a.head_dim, b.kv_heads * b.head_dim) / d.head_dim, 1);
   d.heads = RoundTo(mix(a.heads * a.head_dim, b.heads * b.head_dim) / d.head_dim, d.kv_heads);
-  d.width = RoundTo(mix(a.width, b.width), 256);
-  d.feed_forward = RoundTo(mix(a.feed_forward, b.feed_forward), 256);
+  d.width = RoundRow(mix(a.width, b.width));
+  d.feed_forward = RoundRow(mix(a.feed_forward, b.feed_forward));
   d.vocabulary = RoundTo(mix(a.vocabulary, b.vocabulary), 64);
   d.tied = t < 0.5 ? a.tied : b.tied;
   return d;

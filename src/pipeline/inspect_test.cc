@@ -128,8 +128,8 @@ TEST_F(InspectTest, ValuesMustFillTheShape) {
 }
 
 TEST_F(InspectTest, FoldersAreOfTheirFirstClass) {
-  HALFTONE_NEED_SHARED("fixtures/tiny-bf16/config.json");
-  const fs::path path = SharedPath("fixtures/tiny-bf16");
+  HALFTONE_NEED_SHARED("fixtures/small-bf16/config.json");
+  const fs::path path = SharedPath("fixtures/small-bf16");
   const Inspection file = Inspect(path.string());
   EXPECT_EQ(file.architecture, "LlamaForCausalLM");
   const Json config = ParseJson(ReadTextFile(path / "config.json"), "config.json");
@@ -139,7 +139,7 @@ TEST_F(InspectTest, FoldersAreOfTheirFirstClass) {
   }
   EXPECT_THAT(file.metadata, Contains(AllOf(Field(&MetadataInfo::key, "hidden_size"),
                                             Field(&MetadataInfo::type, "integer"),
-                                            Field(&MetadataInfo::value, "256"))));
+                                            Field(&MetadataInfo::value, "128"))));
 }
 
 // Types, shapes and sums over the values of every tensor, as ggml decodes them.

@@ -12,12 +12,13 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <memory>
 #include <optional>
 
 #include "base/error.h"
-#include "halftone/quantize.h"
 #include "pipeline/dimensions.h"
 #include "pipeline/machine.h"
+#include "pipeline/plan_quantize.h"
 #include "pipeline/presets.h"
 #include "pipeline/source.h"
 
@@ -89,13 +90,13 @@ PlanRow MakeRow(std::string grid, uint64_t weight_bytes, int64_t parameters) {
 
 // The size of each file that quantize could write. A grid that the container cannot hold is left
 // out.
-void AddExactRows(const std::string& model, PlanReport& report) {
+void AddExactRows(const std::shared_ptr<const Source>& source, PlanReport& report) {
   std::optional<Error> refused;
   for (const Preset& preset : AllPresets()) {
     QuantizeOptions options;
     options.grid = preset.name;
     try {
-      const QuantizeReport quantized = PlanQuantize(model, options);
+      const QuantizeReport quantized = PlanQuantize(source, options);
       PlanRow row = MakeRow(options.grid, quantized.file_bytes, report.parameters);
       row.bits_per_weight = quantized.bits_per_weight;
       report.rows.push_back(std::move(row));
@@ -135,13 +136,16 @@ void AddTypicalRows(const ModelDimensions& dimensions, PlanReport& report) {
   }
 }
 
+bool IsAdvised(const PlanRow& row) {
+  const Preset* preset = FindPreset(row.grid);
+  return preset != nullptr && preset->advised;
+}
+
 // The advised row with the most bits that fits, or null.
 PlanRow* BestRow(PlanReport& report, bool PlanRow::*fits) {
   PlanRow* best = nullptr;
   for (PlanRow& row : report.rows) {
-    const Preset* preset = FindPreset(row.grid);
-    if (!(row.*fits) || preset == nullptr || !preset->advised) continue;
-    if (row.bits_per_weight > kEnoughBits) continue;
+    if (!(row.*fits) || !IsAdvised(row) || row.bits_per_weight > kEnoughBits) continue;
     if (best == nullptr || row.bits_per_weight > best->bits_per_weight) best = &row;
   }
   return best;
@@ -161,10 +165,15 @@ std::string Advice(PlanReport& report, bool given) {
     }
   }
   const std::string guess =
-      report.exact ? "" : ", estimated from published models of about this size";
+      report.exact ? "" : "; sizes are estimates from published models of about this size";
   if (best == nullptr) {
-    const auto least = std::ranges::min_element(report.rows, {}, &PlanRow::total_bytes);
-    return fmt::format("nothing fits into the {} {}: the smallest, {}, needs {}{}",
+    const PlanRow* least = nullptr;
+    for (const PlanRow& row : report.rows) {
+      if (IsAdvised(row) && (least == nullptr || row.total_bytes < least->total_bytes))
+        least = &row;
+    }
+    if (least == nullptr) return "no grid of this build can be advised";
+    return fmt::format("nothing to be advised fits into the {} {}: the smallest, {}, needs {}{}",
                        SizeText(report.ram_bytes), where + (given ? "" : " in RAM"), least->grid,
                        SizeText(least->total_bytes), guess);
   }
@@ -193,10 +202,10 @@ PlanReport Plan(const std::string& model, const PlanOptions& options) {
   report.exact = std::filesystem::exists(model, error);
   ModelDimensions dimensions;
   if (report.exact) {
-    const Source source = OpenSource(model);
-    report.parameters = source.parameters;
-    dimensions = DimensionsOf(source);
-    AddExactRows(model, report);
+    const auto source = std::make_shared<const Source>(OpenSource(model));
+    report.parameters = source->parameters;
+    dimensions = DimensionsOf(*source);
+    AddExactRows(source, report);
   } else if (const auto parameters = ParseSize(model)) {
     report.parameters = *parameters;
     dimensions = TypicalDimensions(*parameters);

@@ -186,7 +186,7 @@ class Chooser {
   }
 
   TensorChoice Choose(const Tensor& tensor) {
-    if (!IsQuantizable(tensor)) return {tensor.grid, false, "", false};
+    if (!IsQuantizable(tensor)) return Keep(tensor);
     if (base_.plain) return {&base_, true, "", false};
     const Kind kind = KindOf(tensor, shape_);
     const Grid* grid = Raise(kind, ByRule(kind, Hold(kind, tensor)));
@@ -200,6 +200,15 @@ class Chooser {
   }
 
  private:
+  // Vectors of halves become floats, as every GGUF file has them: nothing is lost, and llama.cpp's
+  // operators take no others.
+  static TensorChoice Keep(const Tensor& tensor) {
+    const bool halves =
+        tensor.grid->plain && tensor.grid->encode != nullptr && tensor.grid != &F32Grid();
+    if (halves && Dimensions(tensor) < 2) return {&F32Grid(), true, "", false};
+    return {tensor.grid, false, "", false};
+  }
+
   // The conditions that hold for this tensor, which is thereby counted.
   unsigned Hold(Kind kind, const Tensor& tensor) {
     unsigned hold = model_;

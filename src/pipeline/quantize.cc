@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <memory>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -14,6 +15,7 @@
 #include "container/container.h"
 #include "method/method.h"
 #include "pipeline/calibrate.h"
+#include "pipeline/plan_quantize.h"
 #include "pipeline/presets.h"
 #include "pipeline/source.h"
 
@@ -32,7 +34,7 @@ struct Job {
 };
 
 struct Plan {
-  Source source;
+  std::shared_ptr<const Source> source;
   std::string grid;
   const Method* method = nullptr;
   const Container* container = nullptr;
@@ -82,7 +84,7 @@ ImportanceMatrix Importances(const std::string& input, const QuantizeOptions& op
 bool WantsImportance(const Plan& plan) { return plan.method->needs == Needs::kMeanSquare; }
 
 // Everything that can be refused is refused here, before calibration spends time.
-Plan MakePlan(const std::string& input, const QuantizeOptions& options) {
+Plan MakePlan(std::shared_ptr<const Source> source, const QuantizeOptions& options) {
   Plan plan;
   plan.grid = options.grid;
   const Preset& preset = PresetNamed(options.grid);
@@ -94,20 +96,20 @@ Plan MakePlan(const std::string& input, const QuantizeOptions& options) {
     FailUsage("method '{}' needs --imatrix or --calibration", plan.method->name);
   }
   plan.container = &ChooseContainer(options.container);
-  plan.source = OpenSource(input);
+  plan.source = std::move(source);
 
   std::vector<const Tensor*> tensors;
-  for (const GgufTensor& t : plan.source.tensors) tensors.push_back(&t.tensor);
-  const auto choices = ChooseGrids(preset, plan.source.shape, tensors, WantsImportance(plan));
+  for (const GgufTensor& t : plan.source->tensors) tensors.push_back(&t.tensor);
+  const auto choices = ChooseGrids(preset, plan.source->shape, tensors, WantsImportance(plan));
   for (size_t i = 0; i < tensors.size(); ++i) {
-    Job job{&plan.source.tensors[i], choices[i], {}};
+    Job job{&plan.source->tensors[i], choices[i], {}};
     if (job.choice.grid == tensors[i]->grid) job.choice.quantize = false;
     plan.file.tensors.push_back({tensors[i]->name, job.choice.grid, tensors[i]->shape});
     CheckStorable(plan, plan.file.tensors.back());
     plan.jobs.push_back(std::move(job));
   }
   Metadata& metadata = plan.file.metadata;
-  metadata = plan.source.metadata;
+  metadata = plan.source->metadata;
   if (preset.gguf_file_type >= 0) {
     metadata.Set("general.file_type", Value(static_cast<uint32_t>(preset.gguf_file_type)));
   }
@@ -156,7 +158,7 @@ QuantizeReport MakeReport(const Plan& plan, const std::string& output) {
     report.tensors.push_back(std::move(tensor));
   }
   report.bits_per_weight = 8.0 * static_cast<double>(report.tensor_bytes) /
-                           static_cast<double>(std::max<int64_t>(1, plan.source.parameters));
+                           static_cast<double>(std::max<int64_t>(1, plan.source->parameters));
   return report;
 }
 
@@ -209,7 +211,7 @@ double RoundTensor(const Plan& plan, const Job& job, ThreadPool& pool, Checkpoin
       const int64_t count = std::min(slab, (m + 1) * matrix_rows - r);
       values.resize(static_cast<size_t>(count * cols));
       blocks.resize(static_cast<uint64_t>(count) * grid.RowBytes(cols));
-      DecodeRows(plan.source, *job.source, r, r + count, pool, values.data());
+      DecodeRows(*plan.source, *job.source, r, r + count, pool, values.data());
       plan.method->round(values, count, cols, statistics, grid, pool, blocks.data());
       writer.Append(blocks);
       const Squares s = Compare(values, count, cols, grid, blocks, pool);
@@ -254,7 +256,7 @@ void Write(const Plan& plan, const std::string& output, int threads, Progress* p
            const std::string& task, QuantizeReport& report) {
   ThreadPool pool(threads);
   const auto writer = plan.container->create(output, plan.file);
-  if (progress) progress->Begin(task, plan.source.parameters);
+  if (progress) progress->Begin(task, plan.source->parameters);
   int64_t done = 0;
   for (size_t i = 0; i < plan.jobs.size(); ++i) {
     const Job& job = plan.jobs[i];
@@ -288,6 +290,10 @@ void NameFileType(Plan& plan) {
   plan.file.metadata.Set("general.quantization_version", Value(uint32_t{2}));
 }
 
+std::shared_ptr<const Source> Open(const std::string& input) {
+  return std::make_shared<const Source>(OpenSource(input));
+}
+
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -298,7 +304,7 @@ QuantizeReport Quantize(const std::string& input, const std::string& output,
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   RefuseSameFile(input, output);
-  Plan plan = MakePlan(input, options);
+  Plan plan = MakePlan(Open(input), options);
   if (WantsImportance(plan)) AttachImportance(Importances(input, options), options, plan);
   QuantizeReport report = MakeReport(plan, output);
   Write(plan, output, options.threads, options.progress, "quantize to " + plan.grid, report);
@@ -307,7 +313,11 @@ QuantizeReport Quantize(const std::string& input, const std::string& output,
 }
 
 QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& options) {
-  Plan plan = MakePlan(input, options);
+  return PlanQuantize(Open(input), options);
+}
+
+QuantizeReport PlanQuantize(std::shared_ptr<const Source> source, const QuantizeOptions& options) {
+  Plan plan = MakePlan(std::move(source), options);
   // A file's entries decide the metadata's size; measuring text is what a plan must not do, and its
   // strings are then not counted.
   if (!options.imatrix.empty() && WantsImportance(plan)) {
@@ -323,8 +333,8 @@ QuantizeReport Convert(const std::string& input, const std::string& output,
   Plan plan;
   plan.container = &ChooseContainer(options.container);
   plan.method = &MethodNamed("rtn");
-  plan.source = OpenSource(input);
-  for (const GgufTensor& t : plan.source.tensors) {
+  plan.source = Open(input);
+  for (const GgufTensor& t : plan.source->tensors) {
     Job job{&t, {t.tensor.grid, false, ""}, {}};
     // Norms, biases and factors are f32 in every GGUF file; widening them loses nothing.
     if (t.tensor.shape.size() <= 1 && t.tensor.grid->plain && t.tensor.grid != &F32Grid()) {
@@ -343,7 +353,7 @@ QuantizeReport Convert(const std::string& input, const std::string& output,
     plan.file.tensors.push_back({t.tensor.name, job.choice.grid, t.tensor.shape});
     plan.jobs.push_back(std::move(job));
   }
-  plan.file.metadata = plan.source.metadata;
+  plan.file.metadata = plan.source->metadata;
   NameFileType(plan);
   QuantizeReport report = MakeReport(plan, output);
   report.method = "";
