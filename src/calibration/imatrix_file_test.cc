@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "tests/testing/byte_builder.h"
+#include "tests/testing/damage.h"
 #include "tests/testing/expect_error.h"
 #include "tests/testing/shared.h"
 #include "tests/testing/temp_folder.h"
@@ -115,6 +117,32 @@ TEST_F(ImatrixFileTest, RefusesBrokenFilesOfTheGgufLayout) {
   Refuses("without importances", ByteBuilder().Gguf(0, 0));
   Refuses("1 sums do not go with 0 counts",
           ByteBuilder().Gguf(1, 0).GgufTensor("w.in_sum2", {1}, 0, 0).PadTo(32).Zeros(32));
+}
+
+// The older layout has nothing to recognize it by, so any file may end up in its reader.
+TEST_F(ImatrixFileTest, SurvivesDamage) {
+  ByteBuilder legacy = ByteBuilder().Put<int32_t>(3);
+  for (const char* name : {"blk.0.ffn_down.weight", "b", ""}) {
+    legacy = LegacyEntry(legacy, name, 2, {1, 2, 3, 4, 5});
+  }
+  legacy.Put<int32_t>(16).Put<int32_t>(3).Raw("txt");
+  const MemoryFile file;
+  std::mt19937 random(20261123);
+  for (const std::string& whole : {legacy.bytes(), Gguf({5, 2}, {1, 2}, 3).bytes()}) {
+    int read = 0;
+    for (int run = 0; run < 10000; ++run) {
+      std::string bytes = whole;
+      Damage(bytes, random);
+      const auto path = file.Write(bytes);
+      read += !Caught([&] {
+        for (const auto& [name, entry] : ReadImportanceMatrix(path).entries) {
+          ASSERT_EQ(entry.MeanSquare().size(), entry.sum_squares.size());
+        }
+      });
+    }
+    EXPECT_GT(read, 100);
+    EXPECT_LT(read, 9900);
+  }
 }
 
 TEST_F(ImatrixFileTest, MissingFileIsAnIoError) {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <new>
 #include <random>
 #include <string>
@@ -17,8 +18,8 @@
 #include "container/gguf_reader.h"
 #include "container/safetensors_file.h"
 #include "tests/testing/byte_builder.h"
+#include "tests/testing/damage.h"
 #include "tests/testing/expect_error.h"
-#include "tests/testing/temp_folder.h"
 
 namespace {
 
@@ -27,15 +28,28 @@ std::atomic<size_t> largest_request{0};
 
 }  // namespace
 
-void* operator new(size_t bytes) {
+// All forms, or the sanitizer would see memory of one allocator freed by another; never inlined, or
+// the compiler would pair new with free() and warn.
+#define HT_ALLOCATOR [[gnu::noinline]]
+
+HT_ALLOCATOR void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
   size_t seen = largest_request.load(std::memory_order_relaxed);
   while (bytes > seen && !largest_request.compare_exchange_weak(seen, bytes)) {
   }
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+HT_ALLOCATOR void* operator new(size_t bytes) {
+  if (void* memory = operator new(bytes, std::nothrow)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+HT_ALLOCATOR void* operator new[](size_t bytes) { return operator new(bytes); }
+HT_ALLOCATOR void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
+  return operator new(bytes, std::nothrow);
+}
+HT_ALLOCATOR void operator delete(void* memory) noexcept { std::free(memory); }
+HT_ALLOCATOR void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+HT_ALLOCATOR void operator delete[](void* memory) noexcept { std::free(memory); }
+HT_ALLOCATOR void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
 
 namespace halftone {
 namespace {
@@ -109,11 +123,11 @@ class HostileFilesTest : public testing::TestWithParam<Case> {
  protected:
   // Whether it opened.
   bool Opens(std::string_view bytes) const {
-    const auto path = folder_.Write("file", bytes);
+    const auto path = file_.Write(bytes);
     return !Caught([&] { GetParam().open(path); });
   }
 
-  TempFolder folder_;
+  MemoryFile file_;
 };
 
 TEST_P(HostileFilesTest, CutAnywhere) {
@@ -124,38 +138,6 @@ TEST_P(HostileFilesTest, CutAnywhere) {
   const size_t needed = whole.size() - (GetParam().open == &OpenGguf ? 20 : 0);
   for (size_t n = 0; n < whole.size(); ++n) {
     EXPECT_EQ(Opens(std::string_view(whole).substr(0, n)), n >= needed) << n;
-  }
-}
-
-// Bit flips, bytes and integers overwritten with extreme values, pieces removed or doubled.
-void Damage(std::string& bytes, std::mt19937& random) {
-  constexpr uint64_t kExtremes[] = {0,          1,         0x7F,       0x80,       0xFF,
-                                    1ull << 31, ~0u,       1ull << 32, 1ull << 60, 1ull << 61,
-                                    1ull << 62, INT64_MAX, 1ull << 63, ~7ull,      ~0ull};
-  const auto below = [&](size_t n) { return n == 0 ? 0 : random() % n; };
-  const size_t at = below(bytes.size());
-  const size_t n = 1 + below(std::min<size_t>(16, bytes.size() - at));
-  switch (below(6)) {
-    case 0:
-      bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8)));
-      break;
-    case 1:
-      bytes[at] = static_cast<char>(random());
-      break;
-    case 2: {
-      const uint64_t value = kExtremes[below(std::size(kExtremes))];
-      const size_t size = std::min<size_t>(size_t{1} << below(4), bytes.size() - at);
-      bytes.replace(at, size, reinterpret_cast<const char*>(&value), size);
-      break;
-    }
-    case 3:
-      bytes.erase(at, n);
-      break;
-    case 4:
-      bytes.insert(below(bytes.size()), bytes.substr(at, n));
-      break;
-    default:  // a digit: the numbers of a JSON header
-      bytes[at] = "0123456789-.e\"[]{}"[below(18)];
   }
 }
 
@@ -177,7 +159,7 @@ TEST_P(HostileFilesTest, DamagedAtRandom) {
   // Some damage hits only data, much of it hits the structure.
   EXPECT_GT(opened, kRuns / 100);
   EXPECT_LT(opened, kRuns * 9 / 10);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::minutes(5));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::minutes(2));
   RecordProperty("opened", opened);
 }
 
