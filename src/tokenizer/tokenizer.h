@@ -32,8 +32,8 @@ class Tokenizer {
   // tokenized byte by byte like everything else.
   virtual std::vector<int32_t> Encode(std::string_view text, bool special) const = 0;
 
-  // The bytes of a token; control tokens are empty unless `special`. Throws Error (kUsage) for an id
-  // outside the vocabulary.
+  // The bytes of a token; control tokens are empty unless `special`. Throws Error (kUsage) for an
+  // id outside the vocabulary.
   virtual std::string TokenText(int32_t id, bool special) const = 0;
 
   virtual int64_t vocabulary() const = 0;

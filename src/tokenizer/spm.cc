@@ -1,0 +1,174 @@
+// SentencePiece's byte-pair form (Kudo and Richardson 2018), as Llama 2, Mistral and TinyLlama use
+// it.
+//
+// Spaces become U+2581, and with add_space_prefix one more goes before a text that begins the input
+// or follows a special token. The text begins as its characters; as long as two neighbours form a
+// token, the pair whose token has the highest score, the leftmost of equals, becomes one symbol.
+// Characters that are no token become the tokens of their bytes, "<0xHH>".
+
+#include <cstddef>
+#include <queue>
+
+#include "base/error.h"
+#include "tokenizer/unicode.h"
+#include "tokenizer/vocabulary_tokenizer.h"
+
+namespace halftone {
+namespace {
+
+constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
+
+class SpmTokenizer : public VocabularyTokenizer {
+ public:
+  SpmTokenizer(const Metadata& metadata, const std::string& source)
+      : VocabularyTokenizer(metadata, {.bos = 1, .eos = 2, .unknown = 0, .add_bos = true}, source),
+        add_space_prefix_(metadata.Bool("tokenizer.ggml.add_space_prefix").value_or(true)) {
+    if (metadata.Find("tokenizer.ggml.scores") == nullptr) {
+      FailFormat("{}: tokenizer.ggml.scores is missing", source);
+    }
+    for (int byte = 0; byte < 256; ++byte) {
+      byte_ids_[byte] = vocabulary_.FindByte(static_cast<uint8_t>(byte));
+    }
+    for (int32_t id = 0; id < vocabulary_.size(); ++id) {
+      longest_ = std::max(longest_, vocabulary_.text(id).size());
+    }
+  }
+
+ protected:
+  struct Symbol {
+    int32_t previous = -1;
+    int32_t next = -1;
+    uint32_t begin = 0;
+    uint32_t bytes = 0;  // 0: merged into the one before it
+  };
+
+  // A pair of neighbours that forms a token, as it was when the entry was made.
+  struct Pair {
+    float score = 0;
+    int32_t left = 0;
+    int32_t right = 0;
+    uint32_t bytes = 0;
+
+    bool operator<(const Pair& other) const {
+      return score < other.score || (score == other.score && left > other.left);
+    }
+  };
+
+  struct SpmWorkspace : Workspace {
+    std::string text;
+    std::vector<Symbol> symbols;
+    std::priority_queue<Pair> pairs;
+  };
+
+  std::unique_ptr<Workspace> NewWorkspace() const override {
+    return std::make_unique<SpmWorkspace>();
+  }
+
+  void EncodeFragment(std::string_view text, bool after_special, Workspace& workspace,
+                      std::vector<int32_t>& ids) const override;
+  std::string DecodeText(const std::string& text) const override;
+
+ private:
+  void AddPair(SpmWorkspace& w, int32_t left, int32_t right) const;
+  void Merge(SpmWorkspace& w) const;
+  int32_t TokenOf(const SpmWorkspace& w, uint32_t begin, uint32_t bytes) const;
+
+  bool add_space_prefix_;
+  int32_t byte_ids_[256];
+  size_t longest_ = 0;
+};
+
+int32_t SpmTokenizer::TokenOf(const SpmWorkspace& w, uint32_t begin, uint32_t bytes) const {
+  if (bytes > longest_) return -1;
+  const int32_t id = vocabulary_.Find(std::string_view(w.text).substr(begin, bytes));
+  if (id < 0) return -1;
+  // The spelled-out text of a control token must not turn into the token.
+  const TokenType type = vocabulary_.type(id);
+  return type == TokenType::kControl || type == TokenType::kUnknown ? -1 : id;
+}
+
+void SpmTokenizer::AddPair(SpmWorkspace& w, int32_t left, int32_t right) const {
+  if (left < 0 || right < 0) return;
+  const uint32_t bytes = w.symbols[left].bytes + w.symbols[right].bytes;
+  const int32_t id = TokenOf(w, w.symbols[left].begin, bytes);
+  if (id >= 0) w.pairs.push({vocabulary_.score(id), left, right, bytes});
+}
+
+void SpmTokenizer::Merge(SpmWorkspace& w) const {
+  for (size_t i = 1; i < w.symbols.size(); ++i) {
+    AddPair(w, static_cast<int32_t>(i) - 1, static_cast<int32_t>(i));
+  }
+  while (!w.pairs.empty()) {
+    const Pair pair = w.pairs.top();
+    w.pairs.pop();
+    Symbol& left = w.symbols[pair.left];
+    Symbol& right = w.symbols[pair.right];
+    // A symbol only ever grows or goes, so the sum of the sizes tells whether both are as they
+    // were.
+    if (left.bytes == 0 || right.bytes == 0 || left.bytes + right.bytes != pair.bytes) continue;
+    left.bytes += right.bytes;
+    right.bytes = 0;
+    left.next = right.next;
+    if (right.next >= 0) w.symbols[right.next].previous = pair.left;
+    AddPair(w, left.previous, pair.left);
+    AddPair(w, pair.left, left.next);
+  }
+}
+
+void SpmTokenizer::EncodeFragment(std::string_view text, bool after_special, Workspace& workspace,
+                                  std::vector<int32_t>& ids) const {
+  auto& w = static_cast<SpmWorkspace&>(workspace);
+  if (text.size() > INT32_MAX / 4) FailUnsupported("text of {} bytes is too long", text.size());
+  w.text.clear();
+  w.symbols.clear();
+  if (add_space_prefix_ && after_special) w.text += kSpaceMark;
+  for (const char c : text) {
+    if (c == ' ') {
+      w.text += kSpaceMark;
+    } else {
+      w.text += c;
+    }
+  }
+  for (size_t at = 0; at < w.text.size();) {
+    const auto bytes = static_cast<uint32_t>(DecodeUtf8(w.text, at).bytes);
+    const auto index = static_cast<int32_t>(w.symbols.size());
+    w.symbols.push_back({index - 1, index + 1, static_cast<uint32_t>(at), bytes});
+    at += bytes;
+  }
+  w.symbols.back().next = -1;
+  Merge(w);
+  for (const Symbol& symbol : w.symbols) {
+    if (symbol.bytes == 0) continue;
+    const int32_t id = TokenOf(w, symbol.begin, symbol.bytes);
+    if (id >= 0) {
+      ids.push_back(id);
+      continue;
+    }
+    for (uint32_t i = 0; i < symbol.bytes; ++i) {
+      const int32_t byte = byte_ids_[static_cast<uint8_t>(w.text[symbol.begin + i])];
+      const int32_t known = byte >= 0 ? byte : vocabulary_.unknown();
+      if (known >= 0) ids.push_back(known);
+    }
+  }
+}
+
+std::string SpmTokenizer::DecodeText(const std::string& text) const {
+  std::string decoded;
+  for (size_t at = 0; at < text.size();) {
+    if (std::string_view(text).substr(at).starts_with(kSpaceMark)) {
+      decoded += ' ';
+      at += kSpaceMark.size();
+    } else {
+      decoded += text[at++];
+    }
+  }
+  return decoded;
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> NewSpmTokenizer(const Metadata& metadata, const std::string& source) {
+  return std::make_unique<SpmTokenizer>(metadata, source);
+}
+
+}  // namespace halftone
