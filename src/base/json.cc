@@ -9,6 +9,9 @@ Json ParseJson(std::string_view text, const std::string& source) {
     return Json::parse(text);
   } catch (const Json::parse_error& e) {
     FailFormat("{}: not valid JSON at byte {}", source, e.byte);
+  } catch (const Json::out_of_range&) {
+    // The one complaint about text that is not a parse_error.
+    FailFormat("{}: not valid JSON: a number is too large", source);
   }
 }
 

@@ -133,8 +133,20 @@ Value ReadValue(ByteCursor& file, uint32_t type) {
   }
 }
 
-Metadata ReadMetadata(ByteCursor& file, uint64_t count) {
+uint32_t CheckedAlignment(const ByteCursor& file, uint64_t at, const Value& value) {
+  const auto* alignment = std::get_if<uint32_t>(&value);
+  if (alignment == nullptr) file.Fail(at, "must be a u32 but is a {}", TypeName(value));
+  if (!std::has_single_bit(*alignment)) file.Fail(at, "{} is not a power of two", *alignment);
+  return *alignment;
+}
+
+struct Settings {
   Metadata metadata;
+  uint32_t alignment = gguf::kDefaultAlignment;
+};
+
+Settings ReadSettings(ByteCursor& file, uint64_t count) {
+  Settings settings;
   std::unordered_set<std::string_view> seen;
   for (uint64_t i = 0; i < count; ++i) {
     file.Subject("", "");
@@ -144,24 +156,11 @@ Metadata ReadMetadata(ByteCursor& file, uint64_t count) {
     file.Subject("key", key);
     if (!seen.insert(key).second) file.Fail(start, "occurs twice");
     const auto type = file.Read<uint32_t>("the value type");
-    metadata.Append(std::string(key), ReadValue(file, type));
+    Value value = ReadValue(file, type);
+    if (key == gguf::kAlignmentKey) settings.alignment = CheckedAlignment(file, start, value);
+    settings.metadata.Append(std::string(key), std::move(value));
   }
-  return metadata;
-}
-
-uint64_t Alignment(const ByteCursor& file, const Metadata& metadata) {
-  const Value* value = metadata.Find(gguf::kAlignmentKey);
-  if (value == nullptr) return gguf::kDefaultAlignment;
-  const auto* alignment = std::get_if<uint32_t>(value);
-  if (alignment == nullptr) {
-    FailFormat("{}: key '{}': must be a u32 but is a {}", file.path(), gguf::kAlignmentKey,
-               TypeName(*value));
-  }
-  if (!std::has_single_bit(*alignment)) {
-    FailFormat("{}: key '{}': {} is not a power of two", file.path(), gguf::kAlignmentKey,
-               *alignment);
-  }
-  return *alignment;
+  return settings;
 }
 
 // A tensor's entry; its data is found once the data section's place is known.
@@ -273,10 +272,10 @@ Part ReadPart(const std::filesystem::path& path) {
   const Header header = ReadHeader(file, mapped->bytes());
   Part part;
   part.file_bytes = mapped->bytes().size();
-  part.metadata = ReadMetadata(file, header.keys);
-  const uint64_t alignment = Alignment(file, part.metadata);
+  Settings settings = ReadSettings(file, header.keys);
+  part.metadata = std::move(settings.metadata);
   std::vector<Entry> entries = ReadEntries(file, header.tensors);
-  PlaceTensors(file, alignment, mapped->bytes(), entries);
+  PlaceTensors(file, settings.alignment, mapped->bytes(), entries);
   part.tensors.reserve(entries.size());
   for (Entry& entry : entries) {
     entry.tensor.owner = mapped;

@@ -93,6 +93,8 @@ TEST_F(HfFolderTest, RefusesAnIndexThatDoesNotFitItsParts) {
   folder_.Write("p2", Scalar("b", 2));
   index("{");
   Refuses(Kind::kFormat, "not valid JSON");
+  index(R"({"weight_map":{},"x":1e999})");
+  Refuses(Kind::kFormat, "not valid JSON");
   index("[]");
   Refuses(Kind::kFormat, "no object 'weight_map'");
   index("{}");
