@@ -154,8 +154,8 @@ struct ModelShape {
 
 constexpr ModelShape kModels[] = {
     {"SmolLM2-135M-q4_1", 576, 1536, 30, 9, 3, 49152, "q4_1", "q8_0"},
-    {"ref-75m-q4_k", 512, 1536, 12, 8, 4, 49152, "q4_k", "q6_k"},
-    {"ref-75m-bf16", 512, 1536, 12, 8, 4, 49152, "bf16", "bf16"},
+    {"ref-75m-q4_k", 512, 1536, 16, 8, 4, 49152, "q4_k", "q6_k"},
+    {"ref-75m-bf16", 512, 1536, 16, 8, 4, 49152, "bf16", "bf16"},
 };
 
 // The operations of a llama forward in their order, with all of a model's weights.

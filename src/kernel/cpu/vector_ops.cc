@@ -67,13 +67,24 @@ HWY_INLINE void StoreSums(V a, V b, V c, V e, float* out) {
 #endif
 }
 
-// A tile of T tokens and R rows.
+// A stretch [begin, end) of the columns. A long row is worked off in stretches, so that a tile's
+// operands fit the first-level cache; between them the accumulators wait in `partial`, unsummed,
+// and the result is the same.
+struct Stretch {
+  int64_t begin, end;
+  bool first, last;
+};
+
+// A tile of T tokens and R rows. partial: T * R vectors, used unless the stretch is the whole row.
 template <int T, int R>
 HWY_INLINE void DotTile(const float* HWY_RESTRICT w, int64_t w_stride, const float* HWY_RESTRICT x,
-                        int64_t x_stride, int64_t cols, float* HWY_RESTRICT y, int64_t y_stride) {
+                        int64_t x_stride, const Stretch& stretch, float* HWY_RESTRICT partial,
+                        float* HWY_RESTRICT y, int64_t y_stride) {
   V sums[T][R];
   for (int t = 0; t < T; ++t) {
-    for (int r = 0; r < R; ++r) sums[t][r] = hn::Zero(d);
+    for (int r = 0; r < R; ++r) {
+      sums[t][r] = stretch.first ? hn::Zero(d) : hn::Load(d, partial + (t * R + r) * kLanes);
+    }
   }
   const auto step = [&](const float* wi, int64_t ws, const float* xi, int64_t xs) HWY_ATTR {
     V wv[R];
@@ -86,70 +97,82 @@ HWY_INLINE void DotTile(const float* HWY_RESTRICT w, int64_t w_stride, const flo
       for (int r = 0; r < R; ++r) sums[t][r] = hn::MulAdd(xv, wv[r], sums[t][r]);
     }
   };
-  const int64_t whole = cols / kLanes * kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes) step(w + i, w_stride, x + i, x_stride);
-  if (whole < cols) {
+  const int64_t whole = stretch.begin + (stretch.end - stretch.begin) / kLanes * kLanes;
+  for (int64_t i = stretch.begin; i < whole; i += kLanes) step(w + i, w_stride, x + i, x_stride);
+  if (whole < stretch.end) {
     // The last columns, padded with zeros: neither row may be read beyond its end.
     float wt[R * kLanes] = {}, xt[T * kLanes] = {};
-    const size_t bytes = static_cast<size_t>(cols - whole) * sizeof(float);
+    const size_t bytes = static_cast<size_t>(stretch.end - whole) * sizeof(float);
     for (int r = 0; r < R; ++r) std::memcpy(wt + r * kLanes, w + r * w_stride + whole, bytes);
     for (int t = 0; t < T; ++t) std::memcpy(xt + t * kLanes, x + t * x_stride + whole, bytes);
     step(wt, kLanes, xt, kLanes);
   }
-  for (int t = 0; t < T; ++t) {
-    int r = 0;
-    for (; r + 4 <= R; r += 4) {
-      StoreSums(sums[t][r], sums[t][r + 1], sums[t][r + 2], sums[t][r + 3], y + t * y_stride + r);
+  if (!stretch.last) {
+    for (int t = 0; t < T; ++t) {
+      for (int r = 0; r < R; ++r) hn::Store(sums[t][r], d, partial + (t * R + r) * kLanes);
     }
-    for (; r < R; ++r) {
+    return;
+  }
+  for (int t = 0; t < T; ++t) {
+    if constexpr (R % 4 == 0) {
+      for (int r = 0; r < R; r += 4) {
+        StoreSums(sums[t][r], sums[t][r + 1], sums[t][r + 2], sums[t][r + 3], y + t * y_stride + r);
+      }
+    } else {
+      static_assert(R == 1);
       float four[4];
-      StoreSums(sums[t][r], sums[t][r], sums[t][r], sums[t][r], four);
-      y[t * y_stride + r] = four[0];
+      StoreSums(sums[t][0], sums[t][0], sums[t][0], sums[t][0], four);
+      y[t * y_stride] = four[0];
     }
   }
 }
 
+// Rows that one call of DotTokens may have: their accumulators wait on the stack.
+constexpr int64_t kRowBlock = 48;
+// Columns of a stretch: kTokens + 4 rows of them fill half of a first-level cache.
+constexpr int64_t kStretchFloats = 640;
+
+// T tokens by up to kRowBlock rows. The tokens' stretch stays in the first-level cache while the
+// rows pass by.
 template <int T>
 void DotTokens(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride,
                int64_t cols, float* y, int64_t y_stride) {
-  int64_t r = 0;
-  if constexpr (T == 1) {
-    for (; r + 8 <= rows; r += 8) {
-      DotTile<1, 8>(w + r * w_stride, w_stride, x, x_stride, cols, y + r, y_stride);
+  constexpr int kRows = T == 1 ? 8 : 4;
+  alignas(64) float partial[kRowBlock * T * kLanes];
+  const int64_t stretches =
+      T < kTokens ? 1 : std::max<int64_t>(1, (cols + kStretchFloats / 2) / kStretchFloats);
+  const int64_t length = (cols / stretches + 15) / 16 * 16;
+  for (int64_t i = 0; i < stretches; ++i) {
+    const bool last = i + 1 == stretches;
+    const Stretch stretch{i * length, last ? cols : (i + 1) * length, i == 0, last};
+    int64_t r = 0;
+    for (; r + kRows <= rows; r += kRows) {
+      DotTile<T, kRows>(w + r * w_stride, w_stride, x, x_stride, stretch, partial + r * T * kLanes,
+                        y + r, y_stride);
     }
-  }
-  for (; r + 4 <= rows; r += 4) {
-    DotTile<T, 4>(w + r * w_stride, w_stride, x, x_stride, cols, y + r, y_stride);
-  }
-  for (; r < rows; ++r) {
-    DotTile<T, 1>(w + r * w_stride, w_stride, x, x_stride, cols, y + r, y_stride);
+    for (; r < rows; ++r) {
+      DotTile<T, 1>(w + r * w_stride, w_stride, x, x_stride, stretch, partial + r * T * kLanes,
+                    y + r, y_stride);
+    }
   }
 }
 
 void DotPanel(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride,
               int64_t tokens, int64_t cols, float* y, int64_t y_stride) {
-  // Four rows stay in L1 while a block of tokens, which fits L2, streams past them.
-  const int64_t block = std::max<int64_t>(
-      kTokens, (256 << 10) / (4 * std::max<int64_t>(cols, 1)) / kTokens * kTokens);
-  for (int64_t t0 = 0; t0 < tokens; t0 += block) {
-    const int64_t t1 = std::min(tokens, t0 + block);
-    for (int64_t r = 0; r < rows; r += 8) {
-      const int64_t n = std::min<int64_t>(8, rows - r);
-      const float* wr = w + r * w_stride;
-      int64_t t = t0;
-      for (; t + kTokens <= t1; t += kTokens) {
-        DotTokens<kTokens>(wr, w_stride, n, x + t * x_stride, x_stride, cols, y + t * y_stride + r,
-                           y_stride);
-      }
-      for (; t + 2 <= t1; t += 2) {
-        DotTokens<2>(wr, w_stride, n, x + t * x_stride, x_stride, cols, y + t * y_stride + r,
+  for (int64_t r = 0; r < rows; r += kRowBlock) {
+    const int64_t n = std::min(kRowBlock, rows - r);
+    const float* wr = w + r * w_stride;
+    int64_t t = 0;
+    const auto run = [&]<int T>() HWY_ATTR {
+      for (; t + T <= tokens; t += T) {
+        DotTokens<T>(wr, w_stride, n, x + t * x_stride, x_stride, cols, y + t * y_stride + r,
                      y_stride);
       }
-      if (t < t1) {
-        DotTokens<1>(wr, w_stride, n, x + t * x_stride, x_stride, cols, y + t * y_stride + r,
-                     y_stride);
-      }
-    }
+    };
+    run.template operator()<kTokens>();
+    if constexpr (kTokens > 4) run.template operator()<4>();
+    run.template operator()<2>();
+    run.template operator()<1>();
   }
 }
 

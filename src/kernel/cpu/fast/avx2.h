@@ -101,6 +101,7 @@ void DotRowsAvx2(const uint8_t* rows, int64_t row_bytes, int64_t count, const fl
     const uint8_t* e = rows + std::min<int64_t>(3, n - 1) * row_bytes;
     DotSink256 sa{x, _mm256_setzero_ps()}, sb = sa, sc = sa, se = sa;
     for (int64_t i = 0; i < steps; ++i) {
+      PrefetchAhead(rows, i * 4 * kBytes, 4 * kBytes);
       K::Visit(a + i * kBytes, sa);
       K::Visit(b + i * kBytes, sb);
       K::Visit(c + i * kBytes, sc);

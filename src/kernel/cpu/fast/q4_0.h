@@ -19,7 +19,9 @@ struct Avx512Decoder<Q4_0> {
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
     const __m512 centred = _mm512_sub_ps(Iota512(), _mm512_set1_ps(8));
-    const __m512 levels = _mm512_mul_ps(centred, HalfEverywhere512(block));
+    alignas(16) float halves[4];  // d and what follows
+    FourHalves(block, halves);
+    const __m512 levels = _mm512_mul_ps(centred, _mm512_set1_ps(halves[0]));
     const __m512i bytes = Bytes512(block + 2);
     sink(0, LookUp512(levels, bytes));
     sink(16, LookUp512(levels, _mm512_srli_epi32(bytes, 4)));

@@ -18,9 +18,10 @@ struct Avx512Decoder<Q4_1> {
 
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
-    const __m512 pairs = HalfPairs512(block);
-    const __m512 levels = _mm512_add_ps(_mm512_mul_ps(Iota512(), _mm512_moveldup_ps(pairs)),
-                                        _mm512_movehdup_ps(pairs));
+    alignas(16) float halves[4];  // d, m and what follows
+    FourHalves(block, halves);
+    const __m512 levels = _mm512_add_ps(_mm512_mul_ps(Iota512(), _mm512_set1_ps(halves[0])),
+                                        _mm512_set1_ps(halves[1]));
     const __m512i bytes = Bytes512(block + 4);
     sink(0, LookUp512(levels, bytes));
     sink(16, LookUp512(levels, _mm512_srli_epi32(bytes, 4)));

@@ -19,9 +19,12 @@ struct Avx512Decoder<Q6_K> {
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
     const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 192));
+    alignas(16) float halves[4];  // d, after the last three pairs of scales
+    FourHalves(block + 202, halves);
     alignas(64) float scales[16];
-    _mm512_store_ps(scales, _mm512_mul_ps(HalfEverywhere512(block + 208),
+    _mm512_store_ps(scales, _mm512_mul_ps(_mm512_set1_ps(halves[3]),
                                           _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(packed))));
+    KeepInMemory(scales);
     // High bits of the lower 32 codes are two places below those of the upper 32.
     const __m512i shifts = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
     const __m512i four = _mm512_set1_epi8(15), top = _mm512_set1_epi8(0x30);

@@ -18,7 +18,9 @@ struct Avx512Decoder<Q8_0> {
 
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
-    const __m512 d = HalfEverywhere512(block);
+    alignas(16) float halves[4];  // d and what follows
+    FourHalves(block, halves);
+    const __m512 d = _mm512_set1_ps(halves[0]);
     sink(0, _mm512_mul_ps(Codes(block + 2), d));
     sink(16, _mm512_mul_ps(Codes(block + 18), d));
   }

@@ -26,7 +26,7 @@ HT_INLINE __m128i SixBitPairs(const uint8_t* packed) {
 }
 
 // pairs[2 * g] = d * scale g, pairs[2 * g + 1] = dmin * minimum g, the f16 d and dmin at `halves`.
-HT_INLINE void ScalePairs256(const uint8_t* halves, const uint8_t* packed, float* pairs) {
+HT_INLINE void ScalePairs256(const uint8_t* halves, const uint8_t* packed, float (&pairs)[16]) {
   int32_t both;
   std::memcpy(&both, halves, sizeof both);
   const __m256 d = _mm256_cvtph_ps(_mm_set1_epi32(both));
@@ -41,9 +41,10 @@ HT_END_TARGET
 
 HT_BEGIN_AVX512
 
-HT_INLINE void ScalePairs512(const uint8_t* halves, const uint8_t* packed, float* pairs) {
+HT_INLINE void ScalePairs512(const uint8_t* halves, const uint8_t* packed, float (&pairs)[16]) {
   const __m512i bytes = _mm512_cvtepu8_epi32(SixBitPairs(packed));
   _mm512_store_ps(pairs, _mm512_mul_ps(HalfPairs512(halves), _mm512_cvtepi32_ps(bytes)));
+  KeepInMemory(pairs);
 }
 
 HT_END_TARGET
