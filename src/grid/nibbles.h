@@ -40,7 +40,8 @@ inline void DecodeFiveBits(const uint8_t* __restrict fifth, const uint8_t* __res
   }
 }
 
-inline void PackNibbles(const uint8_t* codes, uint8_t* packed) {
+inline void PackNibbles(const uint8_t* __restrict codes, uint8_t* __restrict packed) {
+#pragma GCC unroll 1
   for (int e = 0; e < 16; ++e) {
     packed[e] = static_cast<uint8_t>((codes[e] & 15) | codes[16 + e] << 4);
   }

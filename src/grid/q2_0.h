@@ -35,12 +35,13 @@ struct Q2_0 {
     // Where 1/d overflows ggml's code is 0 for every weight.
     const float inverse = InverseOrNan(d);
     StoreLe(block, FiniteF16(d));
-    for (int word = 0; word < 4; ++word, weights += 16) {
-      uint32_t codes = 0;
-      for (int e = 0; e < 16; ++e) {
-        codes |= static_cast<uint32_t>(RoundAway(weights[e] * inverse, -1, 1) + 1) << (2 * e);
-      }
-      StoreLe(block + 2 + 4 * word, codes);
+    uint8_t codes[kBlock];
+    for (int e = 0; e < kBlock; ++e) {
+      codes[e] = static_cast<uint8_t>(RoundAway(weights[e] * inverse, -1, 1) + 1);
+    }
+    for (int byte = 0; byte < 16; ++byte) {
+      const uint8_t* c = codes + 4 * byte;
+      block[2 + byte] = static_cast<uint8_t>(c[0] | c[1] << 2 | c[2] << 4 | c[3] << 6);
     }
   }
 };
