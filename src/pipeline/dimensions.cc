@@ -35,8 +35,11 @@ int64_t RoundTo(double value, int64_t step) {
                   static_cast<int64_t>(std::llround(value / static_cast<double>(step))) * step);
 }
 
-// The dimensions between a (t = 0) and b (t = 1), and beyond them. Rows stay multiples of 256,
-// which larger models' are, so that no grid needs its fallback.
+// Rows of small models are multiples of 64, those of larger ones of 256, so that no grid needs its
+// fallback there.
+int64_t RoundRow(double value) { return RoundTo(value, value < 1024 ? 64 : 256); }
+
+// The dimensions between a (t = 0) and b (t = 1).
 ModelDimensions Between(const ModelDimensions& a, const ModelDimensions& b, double t) {
   const auto mix = [&](int64_t x, int64_t y) {
     return std::exp((1 - t) * std::log(static_cast<double>(x)) +

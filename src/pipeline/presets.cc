@@ -315,6 +315,8 @@ std::span<const Preset> AllPresets() {
   return presets;
 }
 
+std::span<const Preset> AllMixes() { return kMixes; }
+
 const Preset* FindPreset(std::string_view name) {
   const auto presets = AllPresets();
   const auto it = std::ranges::find(presets, name, &Preset::name);
@@ -337,6 +339,9 @@ const Preset& PresetNamed(std::string_view name) {
   }
   if (const Preset* preset = FindPreset(lower)) return *preset;
   if (FindGrid(lower) != nullptr) FailUsage("grid '{}' can be read but not written", lower);
+  if (std::ranges::find(kMixes, lower, &Preset::name) != std::end(kMixes)) {
+    FailUsage("'{}' needs a grid that can be read but not written", lower);
+  }
   std::vector<std::string_view> names;
   for (const Preset& preset : AllPresets()) names.push_back(preset.name);
   FailUsage("unknown grid '{}'; did you mean '{}'?", name, NearestName(lower, names));

@@ -34,6 +34,8 @@ struct Preset {
 // The mixes proper, from many bits to few, then one for each remaining writable grid. Mixes that
 // need a grid which cannot be written are left out.
 std::span<const Preset> AllPresets();
+// The mixes alone, also those that need a grid which can only be read.
+std::span<const Preset> AllMixes();
 // Null where there is none. Also finds the presets that stand for single grids.
 const Preset* FindPreset(std::string_view name);
 
@@ -64,7 +66,7 @@ std::vector<TensorChoice> ChooseGrids(const Preset& preset, const ModelShape& sh
                                       std::span<const Tensor* const> tensors, bool has_importance);
 
 // The preset of that name in upper or lower case. Throws Error (kUsage) naming the nearest for a
-// name that is neither a preset nor a grid, and for a grid that cannot be written.
+// name that is neither a preset nor a grid, and for what cannot be written.
 const Preset& PresetNamed(std::string_view name);
 
 // Sorts as llama-quantize writes: by layer number (tensors outside layers first), then by name.
