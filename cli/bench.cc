@@ -28,11 +28,14 @@ class BenchCommand : public Command {
 
   std::string Footer() const override {
     return "Example:\n"
-           "  halftone bench model.gguf -p 512 -n 128 --threads 4\n\n"
-           "Each generated token reads all weights once, so that memory bandwidth is the limit of\n"
-           "its speed: the last column says how much of it is used.\n\n"
-           "JSON: prompt_tps, generation_tps, load_seconds, peak_bytes, weight_bytes, read_gbps,\n"
-           "machine_gbps, threads";
+           "  halftone bench model.gguf -p 512 -n 128 --threads 4\n\n" +
+           HelpParagraph(
+               "Each generated token reads all weights once, so that memory bandwidth is the "
+               "limit of its speed: the last line says how much of it is used.") +
+           "\n" +
+           HelpParagraph(
+               "JSON: prompt_tps, generation_tps, load_seconds, peak_bytes, weight_bytes, "
+               "read_gbps, machine_gbps, threads");
   }
 
   void Run(Console& console) override {

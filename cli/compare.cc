@@ -49,9 +49,10 @@ class CompareCommand : public Command {
   std::string Footer() const override {
     return "Example:\n"
            "  halftone compare model.gguf --grids q8_0,q6_k,q4_k_m,q3_k_m,q2_k \\\n"
-           "    --text evaluation.txt --calibration calibration.txt -o report\n\n"
-           "Writes report.html, report.json and report.csv. --json prints report.json.\n"
-           "halftone quantize --help lists grids and methods.";
+           "    --text evaluation.txt --calibration calibration.txt -o report\n\n" +
+           HelpParagraph(
+               "Writes report.html, report.json and report.csv. --json prints report.json. "
+               "halftone quantize --help lists grids and methods.");
   }
 
   void Run(Console& console) override {
@@ -59,7 +60,6 @@ class CompareCommand : public Command {
     const CompareReport report = Compare(model_, options_);
     if (console.json) {
       console.Print(CompareJson(report));
-      console.Print("\n");
     } else {
       Print(console, report);
     }

@@ -11,7 +11,7 @@ class ConvertCommand : public Command {
  public:
   void Declare(CLI::App& app) override {
     AddModel(app, model_);
-    app.add_option("-o,--output", output_, "The file to write")->option_text("FILE")->required();
+    AddOutput(app, "-o,--output", output_, "The file to write")->required();
     app.add_option("--container", options_.container,
                    "File format; without it what the output's name says, else gguf")
         ->option_text("NAME");
@@ -24,9 +24,10 @@ class ConvertCommand : public Command {
   std::string Footer() const override {
     return "Example:\n"
            "  halftone convert hf-folder -o model.gguf --container gguf\n\n" +
-           NameList("Containers", Containers()) +
-           "\nJSON: output, container, file_bytes, tensor_bytes, bits_per_weight, seconds,\n"
-           "tensors [name, shape, source_grid, grid, bytes, relative_error, note]";
+           NameList("Containers", Containers()) + "\n" +
+           HelpParagraph(
+               "JSON: output, container, file_bytes, tensor_bytes, bits_per_weight, seconds, "
+               "tensors [name, shape, source_grid, grid, bytes, relative_error, note]");
   }
 
   void Run(Console& console) override {

@@ -27,8 +27,7 @@ class EvaluateCommand : public Command {
                        ->delimiter(',')
                        ->allow_extra_args(false)
                        ->excludes(text);
-    auto* npy =
-        app.add_option("--npy", npy_, "Where to write their f32 logits")->option_text("FILE");
+    auto* npy = AddOutput(app, "--npy", npy_, "Where to write their f32 logits");
     tokens->needs(npy);
     npy->needs(tokens);
   }
@@ -36,16 +35,18 @@ class EvaluateCommand : public Command {
   std::string Footer() const override {
     return "Examples:\n"
            "  halftone evaluate model-q4.gguf --text evaluation.txt --reference model.gguf\n"
-           "  halftone evaluate model.gguf --tokens 1,2,3 --npy logits.npy\n\n"
-           "Perplexity is that of llama-perplexity: exp of the mean negative log-likelihood over\n"
-           "the second half of each chunk. The divergences are in nats. After ± stands one\n"
-           "standard error.\n\n"
-           "JSON: perplexity, perplexity_error, tokens, chunks, seconds, and with --reference\n"
-           "(null without) reference_perplexity, reference_perplexity_error, kld_mean,\n"
-           "kld_mean_error, kld_median, kld_p99, kld_max, same_top1, same_top1_error, "
-           "rms_delta_p,\n"
-           "rms_delta_p_error; same_top1 and rms_delta_p are fractions of 1.\n"
-           "With --tokens: npy, tokens, vocabulary.";
+           "  halftone evaluate model.gguf --tokens 1,2,3 --npy logits.npy\n\n" +
+           HelpParagraph(
+               "Perplexity is that of llama-perplexity: exp of the mean negative log-likelihood "
+               "over the second half of each chunk. The divergences are in nats. After ± stands "
+               "one standard error.") +
+           "\n" +
+           HelpParagraph(
+               "JSON: perplexity, perplexity_error, tokens, chunks, seconds, and with "
+               "--reference (null without) reference_perplexity, reference_perplexity_error, "
+               "kld_mean, kld_mean_error, kld_median, kld_p99, kld_max, same_top1, "
+               "same_top1_error, rms_delta_p, rms_delta_p_error; same_top1 and rms_delta_p are "
+               "fractions of 1. With --tokens: npy, tokens, vocabulary.");
   }
 
   void Run(Console& console) override {

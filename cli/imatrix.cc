@@ -13,9 +13,7 @@ class ImatrixCommand : public Command {
   void Declare(CLI::App& app) override {
     AddModel(app, model_);
     app.add_option("--text", text_, "Text file to read")->option_text("FILE")->required();
-    app.add_option("-o,--output", output_, "The importance matrix to write (GGUF)")
-        ->option_text("FILE")
-        ->required();
+    AddOutput(app, "-o,--output", output_, "The importance matrix to write (GGUF)")->required();
     AddContext(app, options_.context, "Tokens in a chunk");
     AddChunks(app, options_.chunks);
     app.add_flag("--process-output", options_.process_output, "Also for the output layer");
@@ -24,8 +22,8 @@ class ImatrixCommand : public Command {
 
   std::string Footer() const override {
     return "Example:\n"
-           "  halftone imatrix model.gguf --text calibration.txt -o imatrix.gguf\n\n"
-           "JSON: output, tokens, chunks, entries, seconds";
+           "  halftone imatrix model.gguf --text calibration.txt -o imatrix.gguf\n\n" +
+           HelpParagraph("JSON: output, tokens, chunks, entries, seconds");
   }
 
   void Run(Console& console) override {

@@ -20,18 +20,18 @@ class InspectCommand : public Command {
     AddModel(app, model_);
     auto* tensor =
         app.add_option("--tensor", tensor_, "Only this tensor, decoded")->option_text("NAME");
-    app.add_option("--npy", npy_, "Where to write its f32 values")
-        ->option_text("FILE")
-        ->needs(tensor);
+    AddOutput(app, "--npy", npy_, "Where to write its f32 values")->needs(tensor);
   }
 
   std::string Footer() const override {
     return "Examples:\n"
            "  halftone inspect model.gguf\n"
-           "  halftone inspect model.gguf --tensor output_norm.weight --npy norm.npy\n\n"
-           "JSON: path, container, architecture, file_bytes, tensor_bytes, parameters,\n"
-           "bits_per_weight, metadata [key, type, value], tensors [name, grid, shape, bytes,\n"
-           "bits_per_weight]; with --tensor: tensor, shape, min, max, mean, rms, not_finite, npy";
+           "  halftone inspect model.gguf --tensor output_norm.weight --npy norm.npy\n\n" +
+           HelpParagraph(
+               "JSON: path, container, architecture, file_bytes, tensor_bytes, parameters, "
+               "bits_per_weight, metadata [key, type, value], tensors [name, grid, shape, "
+               "bytes, bits_per_weight]; with --tensor: tensor, shape, min, max, mean, rms, "
+               "not_finite, npy");
   }
 
   void Run(Console& console) override {

@@ -1,15 +1,24 @@
 // Ctrl-C. The first one asks the running work to stop, so that it removes what it has half written;
-// the second one ends the program at once. SIGTERM and SIGHUP do the same.
+// the second one ends the program at once. SIGTERM, SIGHUP and SIGPIPE (the reader of a stream is
+// gone) do the same. When all is cleaned up the program ends by that signal, as shells expect: a
+// loop in a script stops, too.
 
 #pragma once
 
 namespace halftone::cli {
 
-// Installs the handlers. Call once, before any thread starts.
+// Installs the handlers, and lets a write beyond the limit of `ulimit -f` fail like one on a full
+// disk. Call once, before any thread starts.
 void WatchInterrupts();
 
 // Whether one came since the last Clear.
 bool Interrupted();
+
+// Whether the reader of one of the streams is gone, so that there is nobody to tell anything.
+bool BrokenPipe();
+
+// Ends the program by the signal that came, if one did.
+void EndIfInterrupted();
 
 // Forgets it: what it interrupted has ended and the program goes on.
 void ClearInterrupt();

@@ -1,5 +1,6 @@
 // The program: finds the command, parses its options, runs it, and turns every way in which that
-// can end into an exit code: 0 done, 1 failed, 2 wrong usage.
+// can end into an exit code: 0 done, 1 failed, 2 wrong usage. After an interrupt it cleans up, then
+// ends by the signal.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
 #include "halftone/error.h"
@@ -39,20 +41,9 @@ const std::vector<Entry>& Commands() {
   return commands;
 }
 
-// What stands after an option's name in a help text: "FILE", "N [512]", "NAME (required)".
-class OptionFormatter : public CLI::Formatter {
-  std::string make_option_opts(const CLI::Option* option) const override {
-    if (option->get_expected_max() == 0) return "";
-    const std::string& value = option->get_option_text();
-    std::string text = option->get_positional() ? "" : " " + (value.empty() ? "TEXT" : value);
-    if (!option->get_default_str().empty()) text += " [" + option->get_default_str() + "]";
-    if (option->get_required()) text += " (required)";
-    return text;
-  }
-};
-
 int Fail(int code, const std::string& message) {
   std::fflush(stdout);
+  if (BrokenPipe()) return code;
   std::string line = message;
   std::ranges::replace(line, '\n', ' ');
   line = Printable(line);
@@ -60,27 +51,24 @@ int Fail(int code, const std::string& message) {
   return code;
 }
 
-// CLI11 reports an unknown command as a surplus argument; this says what there is.
+// CLI11 reports an unknown command as a surplus argument.
 void CheckCommandName(int argc, char** argv) {
   if (argc < 2 || argv[1][0] == '-') return;
-  std::string names;
-  for (const Entry& entry : Commands()) {
-    if (std::string(entry.name) == argv[1]) return;
-    names += names.empty() ? "" : ", ";
-    names += entry.name;
+  std::vector<std::string> names;
+  for (const Entry& entry : Commands()) names.emplace_back(entry.name);
+  if (std::ranges::find(names, argv[1]) == names.end()) {
+    throw Error(Error::Kind::kUsage, NoSuch("command", argv[1], names));
   }
-  throw Error(Error::Kind::kUsage,
-              fmt::format("there is no command '{}'; there are: {}", argv[1], names));
 }
 
 int Main(int argc, char** argv) {
   Console console;
   CLI::App app(
-      "Halftone puts the weights of language models onto few levels, runs what comes out and shows "
-      "what it cost.",
+      "Halftone puts the weights of language models onto few levels, runs what comes\n"
+      "out and shows what it cost.",
       "halftone");
   app.set_version_flag("--version", "halftone " + Version());
-  app.formatter(std::make_shared<OptionFormatter>());
+  app.formatter(std::make_shared<HelpFormatter>());
   app.require_subcommand(1);
   app.footer(
       "Example:\n  halftone compare model.gguf --text evaluation.txt -o report\n\n"
@@ -115,9 +103,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     console.Print(std::string(version.what()) + "\n");
   } catch (const CLI::ParseError& error) {
-    const auto parsed = app.get_subcommands();
-    const std::string where = parsed.empty() ? "" : " " + parsed[0]->get_name();
-    return Fail(kWrongUsage, fmt::format("{} (halftone{} --help explains)", error.what(), where));
+    return Fail(kWrongUsage, UsageMessage(app, error, argc, argv));
   } catch (const Error& error) {
     console.Abandon();
     return Fail(error.kind() == Error::Kind::kUsage ? kWrongUsage : kFailed, error.what());
@@ -139,4 +125,8 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace halftone::cli
 
-int main(int argc, char** argv) { return halftone::cli::Main(argc, argv); }
+int main(int argc, char** argv) {
+  const int code = halftone::cli::Main(argc, argv);
+  halftone::cli::EndIfInterrupted();
+  return code;
+}

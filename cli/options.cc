@@ -9,8 +9,6 @@
 namespace halftone::cli {
 namespace {
 
-constexpr size_t kHelpWidth = 80;
-
 // What the tensors on one grid have in common.
 struct GridSummary {
   int tensors = 0;
@@ -66,15 +64,7 @@ Table SummaryTable(const QuantizeReport& report) {
 }  // namespace
 
 std::string NameList(const std::string& heading, const std::vector<std::string>& names) {
-  std::string out = heading + ":\n", line = " ";
-  for (const std::string& name : names) {
-    if (line.size() + 1 + name.size() > kHelpWidth) {
-      out += line + "\n";
-      line = " ";
-    }
-    line += " " + name;
-  }
-  return out + line + "\n";
+  return heading + ":\n" + HelpEntry("", fmt::format("{}", fmt::join(names, " ")), 2);
 }
 
 std::string NameList(const std::string& heading, const std::vector<NamedSummary>& entries) {
@@ -82,7 +72,7 @@ std::string NameList(const std::string& heading, const std::vector<NamedSummary>
   for (const NamedSummary& entry : entries) width = std::max(width, entry.name.size());
   std::string out = heading + ":\n";
   for (const NamedSummary& entry : entries) {
-    out += fmt::format("  {:<{}}  {}\n", entry.name, width, entry.summary);
+    out += HelpEntry(entry.name, entry.summary, width + 4);
   }
   return out;
 }

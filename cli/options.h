@@ -3,10 +3,13 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "cli/console.h"
+#include "cli/help.h"
 #include "halftone/quantize.h"
 #include "halftone/support.h"
 
@@ -14,6 +17,33 @@ namespace halftone::cli {
 
 inline void AddModel(CLI::App& app, std::string& model) {
   app.add_option("MODEL", model, "A .gguf file, or a Hugging Face folder")->required();
+}
+
+// A file that a command writes. It comes into being under another name and is then renamed, which
+// would put a file in the place of a device.
+inline CLI::Option* AddOutput(CLI::App& app, const std::string& name, std::string& path,
+                              const char* meaning) {
+  return app.add_option(name, path, meaning)
+      ->option_text("FILE")
+      ->check([](const std::string& text) {
+        std::error_code error;
+        const auto status = std::filesystem::status(text, error);
+        const bool odd = std::filesystem::is_other(status);
+        return odd ? text + " is no regular file" : std::string();
+      });
+}
+
+// CLI::Range lets through what is not a number.
+inline CLI::Validator Between(double low, double high) {
+  return {[low, high](const std::string& text) {
+            char* end = nullptr;
+            const double value = std::strtod(text.c_str(), &end);
+            if (end != text.c_str() && *end == '\0' && value >= low && value <= high) {
+              return std::string();
+            }
+            return fmt::format("{} is no number from {} to {}", text, low, high);
+          },
+          ""};
 }
 
 inline void AddThreads(CLI::App& app, int& threads) {

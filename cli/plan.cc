@@ -27,14 +27,16 @@ class PlanCommand : public Command {
   std::string Footer() const override {
     return "Examples:\n"
            "  halftone plan 7B --memory 8GiB\n"
-           "  halftone plan model.gguf --context 8192\n\n"
-           "For a model the sizes are, to the byte, those of the files that quantize writes; for "
-           "a\n"
-           "bare number of parameters they are estimates. MB and GB are powers of 1000.\n\n"
-           "JSON: model, parameters, exact, context, ram_bytes, vram_bytes, advice, rows [grid,\n"
-           "bits_per_weight, weight_bytes, kv_cache_bytes, activation_bytes, total_bytes, "
-           "fits_ram,\n"
-           "fits_vram, recommended]";
+           "  halftone plan model.gguf --context 8192\n\n" +
+           HelpParagraph(
+               "For a model the sizes are, to the byte, those of the files that quantize "
+               "writes; for a bare number of parameters they are estimates. MB and GB are "
+               "powers of 1000.") +
+           "\n" +
+           HelpParagraph(
+               "JSON: model, parameters, exact, context, ram_bytes, vram_bytes, advice, rows "
+               "[grid, bits_per_weight, weight_bytes, kv_cache_bytes, activation_bytes, "
+               "total_bytes, fits_ram, fits_vram, recommended]");
   }
 
   void Run(Console& console) override {

@@ -45,7 +45,7 @@ std::string Bar(double fraction, int columns, bool utf8) {
 }  // namespace
 
 ConsoleProgress::ConsoleProgress()
-    : terminal_(IsTerminal(STDERR_FILENO)),
+    : terminal_(HasCursor(STDERR_FILENO)),
       colour_(HasColour(STDERR_FILENO)),
       utf8_(IsUtf8Locale()),
       logged_(Clock::now() - std::chrono::seconds(60)) {}

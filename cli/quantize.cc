@@ -13,7 +13,7 @@ class QuantizeCommand : public Command {
  public:
   void Declare(CLI::App& app) override {
     AddModel(app, model_);
-    app.add_option("-o,--output", output_, "The file to write")->option_text("FILE");
+    AddOutput(app, "-o,--output", output_, "The file to write");
     app.add_option("--grid", options_.grid, "Grid or preset, see below")
         ->option_text("NAME")
         ->required();
@@ -39,10 +39,11 @@ class QuantizeCommand : public Command {
            "  halftone quantize model.gguf -o model-q4.gguf --grid q4_k_m\n"
            "  halftone quantize hf-folder -o small.gguf --grid q3_k_m --calibration text.txt\n\n" +
            NameList("Presets", Presets()) + NameList("Grids", WritableGrids()) +
-           NameList("Methods", Methods()) + NameList("Containers", Containers()) +
-           "\nJSON: output, grid, method, container, file_bytes, tensor_bytes, bits_per_weight,\n"
-           "seconds, dry_run, tensors [name, shape, source_grid, grid, bytes, relative_error, "
-           "note]";
+           NameList("Methods", Methods()) + NameList("Containers", Containers()) + "\n" +
+           HelpParagraph(
+               "JSON: output, grid, method, container, file_bytes, tensor_bytes, "
+               "bits_per_weight, seconds, dry_run, tensors [name, shape, source_grid, grid, "
+               "bytes, relative_error, note]");
   }
 
   void Run(Console& console) override {

@@ -42,7 +42,7 @@ class RunCommand : public Command {
     app.add_option("--system", system_, "System message of a chat");
     app.add_option("--temp", sampling_.temperature, "Temperature; 0: always the likeliest token")
         ->option_text("N")
-        ->check(CLI::Range(0.0f, 100.0f))
+        ->check(Between(0, 100))
         ->capture_default_str();
     app.add_option("--top-k", sampling_.top_k, "Among the k likeliest; 0: off")
         ->option_text("N")
@@ -50,13 +50,17 @@ class RunCommand : public Command {
         ->capture_default_str();
     app.add_option("--top-p", sampling_.top_p, "Among the likeliest that sum to p; 1: off")
         ->option_text("N")
-        ->check(CLI::Range(0.0f, 1.0f))
+        ->check(Between(0, 1))
         ->capture_default_str();
     app.add_option("--min-p", sampling_.min_p, "At least p times the likeliest; 0: off")
         ->option_text("N")
-        ->check(CLI::Range(0.0f, 1.0f))
+        ->check(Between(0, 1))
         ->capture_default_str();
     app.add_option("--seed", sampling_.seed, "The same seed gives the same text")
+        // Converting -1 would give 2^64 - 1 without a word.
+        ->check([](const std::string& text) {
+          return text.starts_with('-') ? text + " is negative" : std::string();
+        })
         ->option_text("N")
         ->capture_default_str();
     AddThreads(app, load_.threads);
@@ -69,10 +73,13 @@ class RunCommand : public Command {
   std::string Footer() const override {
     return "Examples:\n"
            "  halftone run model.gguf -p 'Once upon a time' -n 64 --temp 0\n"
-           "  halftone run model.gguf\n\n"
-           "Ctrl-C ends a generation, a second one the program. In a chat, /reset begins anew and\n"
-           "/exit or Ctrl-D ends; a line that ends in \\ goes on in the next.\n\n"
-           "JSON (with -p): text, stop, prompt_tokens, tokens, prompt_tps, generation_tps";
+           "  halftone run model.gguf\n\n" +
+           HelpParagraph(
+               "Ctrl-C ends a generation, a second one the program. In a chat, /reset begins "
+               "anew and /exit or Ctrl-D ends; a line that ends in \\ goes on in the next.") +
+           "\n" +
+           HelpParagraph(
+               "JSON (with -p): text, stop, prompt_tokens, tokens, prompt_tps, generation_tps");
   }
 
   void Run(Console& console) override {

@@ -35,11 +35,12 @@ bool IsSet(const char* value) { return value != nullptr && *value != '\0'; }
 
 bool IsTerminal(int fd) { return isatty(fd) == 1; }
 
-bool HasColour(int fd) {
+bool HasCursor(int fd) {
   const char* terminal = std::getenv("TERM");
-  return IsTerminal(fd) && !IsSet(std::getenv("NO_COLOR")) && IsSet(terminal) &&
-         std::string_view(terminal) != "dumb";
+  return IsTerminal(fd) && IsSet(terminal) && std::string_view(terminal) != "dumb";
 }
+
+bool HasColour(int fd) { return HasCursor(fd) && !IsSet(std::getenv("NO_COLOR")); }
 
 bool IsUtf8Locale() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {

@@ -10,8 +10,10 @@ namespace halftone::cli {
 // Whether the file descriptor is a terminal.
 bool IsTerminal(int fd);
 
-// Whether it may show colour: a terminal that is not dumb, and NO_COLOR is not set
-// (https://no-color.org).
+// Whether lines on it can be drawn anew: a terminal that is not dumb.
+bool HasCursor(int fd);
+
+// Whether it may show colour: it has a cursor, and NO_COLOR is not set (https://no-color.org).
 bool HasColour(int fd);
 
 // Whether the environment's locale is UTF-8.

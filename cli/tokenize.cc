@@ -35,8 +35,8 @@ class TokenizeCommand : public Command {
   std::string Footer() const override {
     return "Examples:\n"
            "  halftone tokenize model.gguf --text 'Hello, world'\n"
-           "  halftone tokenize model.gguf --no-special < book.txt\n\n"
-           "Prints a JSON list of ids, with --json and without.";
+           "  halftone tokenize model.gguf --no-special < book.txt\n\n" +
+           HelpParagraph("Prints a JSON list of ids, with --json and without.");
   }
 
   void Run(Console& console) override {

@@ -21,9 +21,10 @@ class VersionCommand : public Command {
 
   std::string Footer() const override {
     return "Example:\n"
-           "  halftone version --json\n\n"
-           "JSON: version, grids [name, bits_per_weight, block, writable, needs_importance],\n"
-           "presets, methods, containers [name, summary], architectures";
+           "  halftone version --json\n\n" +
+           HelpParagraph(
+               "JSON: version, grids [name, bits_per_weight, block, writable, "
+               "needs_importance], presets, methods, containers [name, summary], architectures");
   }
 
   void Run(Console& console) override {
