@@ -63,7 +63,7 @@ class BpeTokenizer : public VocabularyTokenizer {
     return std::make_unique<BpeWorkspace>();
   }
 
-  void EncodeFragment(std::string_view text, bool after_special, Workspace& workspace,
+  void EncodeFragment(std::string_view text, bool first, Workspace& workspace,
                       std::vector<int32_t>& ids) const override;
   std::string DecodeText(const std::string& text) const override {
     return DecodeByteAlphabet(text);

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace halftone {
 
@@ -251,7 +252,7 @@ PreTokenizer::PreTokenizer(std::string_view name, const std::string& source) {
     return std::ranges::find(r.names, name) != std::end(r.names);
   });
   if (row == std::end(kRows)) {
-    FailUnsupported("{}: unknown pre-tokenizer tokenizer.ggml.pre '{}'", source, name);
+    FailUnsupported("{}: unknown pre-tokenizer tokenizer.ggml.pre '{}'", source, Printable(name));
   }
   row_ = row;
   for (const SplitPattern* pattern : row->Steps()) {

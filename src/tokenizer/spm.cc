@@ -5,11 +5,20 @@
 // or follows a special token. The text begins as its characters; as long as two neighbours form a
 // token, the pair whose token has the highest score, the leftmost of equals, becomes one symbol.
 // Characters that are no token become the tokens of their bytes, "<0xHH>".
+//
+// Two keys, which llama.cpp ignores, carry what tokenizer.json may say beyond that:
+//   tokenizer.ggml.merges            pairs merge only if listed here, the earlier the stronger
+//   tokenizer.halftone.space_prefix  "missing": a text that begins with a space gets no further
+//   one;
+//                                    "first": nor does a text that follows a special token
 
 #include <cstddef>
+#include <optional>
 #include <queue>
 
 #include "base/error.h"
+#include "base/printable.h"
+#include "tokenizer/merge_table.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 
@@ -18,13 +27,27 @@ namespace {
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
 
+enum class SpacePrefix { kNever, kAlways, kMissing, kFirstMissing };
+
+SpacePrefix ReadSpacePrefix(const Metadata& metadata, const std::string& source) {
+  if (!metadata.Bool("tokenizer.ggml.add_space_prefix").value_or(true)) return SpacePrefix::kNever;
+  const std::string* when = metadata.String("tokenizer.halftone.space_prefix");
+  if (when == nullptr) return SpacePrefix::kAlways;
+  if (*when == "missing") return SpacePrefix::kMissing;
+  if (*when == "first") return SpacePrefix::kFirstMissing;
+  FailUnsupported("{}: unknown tokenizer.halftone.space_prefix '{}'", source, Printable(*when));
+}
+
 class SpmTokenizer : public VocabularyTokenizer {
  public:
   SpmTokenizer(const Metadata& metadata, const std::string& source)
       : VocabularyTokenizer(metadata, {.bos = 1, .eos = 2, .unknown = 0, .add_bos = true}, source),
-        add_space_prefix_(metadata.Bool("tokenizer.ggml.add_space_prefix").value_or(true)) {
+        space_prefix_(ReadSpacePrefix(metadata, source)) {
     if (metadata.Find("tokenizer.ggml.scores") == nullptr) {
       FailFormat("{}: tokenizer.ggml.scores is missing", source);
+    }
+    if (const auto* merges = metadata.Strings("tokenizer.ggml.merges")) {
+      merges_.emplace(vocabulary_, *merges, source);
     }
     for (int byte = 0; byte < 256; ++byte) {
       byte_ids_[byte] = vocabulary_.FindByte(static_cast<uint8_t>(byte));
@@ -44,7 +67,7 @@ class SpmTokenizer : public VocabularyTokenizer {
 
   // A pair of neighbours that forms a token, as it was when the entry was made.
   struct Pair {
-    float score = 0;
+    double score = 0;
     int32_t left = 0;
     int32_t right = 0;
     uint32_t bytes = 0;
@@ -64,16 +87,18 @@ class SpmTokenizer : public VocabularyTokenizer {
     return std::make_unique<SpmWorkspace>();
   }
 
-  void EncodeFragment(std::string_view text, bool after_special, Workspace& workspace,
+  void EncodeFragment(std::string_view text, bool first, Workspace& workspace,
                       std::vector<int32_t>& ids) const override;
   std::string DecodeText(const std::string& text) const override;
 
  private:
+  void MarkSpaces(std::string_view text, bool first, std::string& marked) const;
   void AddPair(SpmWorkspace& w, int32_t left, int32_t right) const;
   void Merge(SpmWorkspace& w) const;
   int32_t TokenOf(const SpmWorkspace& w, uint32_t begin, uint32_t bytes) const;
 
-  bool add_space_prefix_;
+  SpacePrefix space_prefix_;
+  std::optional<MergeTable> merges_;
   int32_t byte_ids_[256];
   size_t longest_ = 0;
 };
@@ -89,9 +114,20 @@ int32_t SpmTokenizer::TokenOf(const SpmWorkspace& w, uint32_t begin, uint32_t by
 
 void SpmTokenizer::AddPair(SpmWorkspace& w, int32_t left, int32_t right) const {
   if (left < 0 || right < 0) return;
-  const uint32_t bytes = w.symbols[left].bytes + w.symbols[right].bytes;
-  const int32_t id = TokenOf(w, w.symbols[left].begin, bytes);
-  if (id >= 0) w.pairs.push({vocabulary_.score(id), left, right, bytes});
+  const Symbol& a = w.symbols[left];
+  const Symbol& b = w.symbols[right];
+  const uint32_t bytes = a.bytes + b.bytes;
+  const int32_t id = TokenOf(w, a.begin, bytes);
+  if (id < 0) return;
+  if (!merges_) {
+    w.pairs.push({vocabulary_.score(id), left, right, bytes});
+    return;
+  }
+  const int32_t left_id = TokenOf(w, a.begin, a.bytes);
+  const int32_t right_id = TokenOf(w, b.begin, b.bytes);
+  if (left_id < 0 || right_id < 0) return;
+  const int32_t rank = merges_->Find(left_id, right_id).rank;
+  if (rank != INT32_MAX) w.pairs.push({-static_cast<double>(rank), left, right, bytes});
 }
 
 void SpmTokenizer::Merge(SpmWorkspace& w) const {
@@ -115,20 +151,29 @@ void SpmTokenizer::Merge(SpmWorkspace& w) const {
   }
 }
 
-void SpmTokenizer::EncodeFragment(std::string_view text, bool after_special, Workspace& workspace,
+void SpmTokenizer::MarkSpaces(std::string_view text, bool first, std::string& marked) const {
+  marked.clear();
+  const bool begins_with_space = text.starts_with(' ') || text.starts_with(kSpaceMark);
+  if (space_prefix_ == SpacePrefix::kAlways ||
+      (space_prefix_ == SpacePrefix::kMissing && !begins_with_space) ||
+      (space_prefix_ == SpacePrefix::kFirstMissing && !begins_with_space && first)) {
+    marked += kSpaceMark;
+  }
+  for (const char c : text) {
+    if (c == ' ') {
+      marked += kSpaceMark;
+    } else {
+      marked += c;
+    }
+  }
+}
+
+void SpmTokenizer::EncodeFragment(std::string_view text, bool first, Workspace& workspace,
                                   std::vector<int32_t>& ids) const {
   auto& w = static_cast<SpmWorkspace&>(workspace);
   if (text.size() > INT32_MAX / 4) FailUnsupported("text of {} bytes is too long", text.size());
-  w.text.clear();
+  MarkSpaces(text, first, w.text);
   w.symbols.clear();
-  if (add_space_prefix_ && after_special) w.text += kSpaceMark;
-  for (const char c : text) {
-    if (c == ' ') {
-      w.text += kSpaceMark;
-    } else {
-      w.text += c;
-    }
-  }
   for (size_t at = 0; at < w.text.size();) {
     const auto bytes = static_cast<uint32_t>(DecodeUtf8(w.text, at).bytes);
     const auto index = static_cast<int32_t>(w.symbols.size());

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 
 namespace halftone {
@@ -33,22 +34,20 @@ std::unique_ptr<Tokenizer> Tokenizer::FromMetadata(const Metadata& metadata,
   for (const TokenizerModel& model : kModels) {
     if (model.name == *name) return model.create(metadata, source);
   }
-  FailUnsupported("{}: tokenizer.ggml.model '{}' is not supported", source, *name);
+  FailUnsupported("{}: tokenizer.ggml.model '{}' is not supported", source, Printable(*name));
 }
 
 std::vector<int32_t> VocabularyTokenizer::Encode(std::string_view text, bool special) const {
   std::vector<int32_t> ids;
   if (special && vocabulary_.add_bos()) ids.push_back(vocabulary_.bos());
   const std::unique_ptr<Workspace> workspace = NewWorkspace();
-  bool after_special = true;
   for (const Fragment& fragment : vocabulary_.SplitSpecial(text, special)) {
     if (fragment.token >= 0) {
       ids.push_back(fragment.token);
     } else {
-      EncodeFragment(text.substr(fragment.begin, fragment.end - fragment.begin), after_special,
-                     *workspace, ids);
+      EncodeFragment(text.substr(fragment.begin, fragment.end - fragment.begin),
+                     fragment.begin == 0, *workspace, ids);
     }
-    after_special = fragment.token >= 0;
   }
   if (special && vocabulary_.add_eos()) ids.push_back(vocabulary_.eos());
   return ids;

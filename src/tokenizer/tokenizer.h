@@ -1,7 +1,7 @@
 // Text to token ids and back.
 //
 // A tokenizer is described by GGUF's tokenizer.ggml.* metadata; tokenizer.json of Hugging Face is
-// translated to that description first (hf_tokenizer.h), so there is one implementation of each
+// translated to that description first (hf_tokenizer.cc), so there is one implementation of each
 // algorithm.
 
 #pragma once

@@ -34,9 +34,9 @@ class VocabularyTokenizer : public Tokenizer {
   };
   virtual std::unique_ptr<Workspace> NewWorkspace() const = 0;
 
-  // Appends the tokens of a text without special tokens. `after_special`: nothing or a special
-  // token stands before it.
-  virtual void EncodeFragment(std::string_view text, bool after_special, Workspace& workspace,
+  // Appends the tokens of a text without special tokens, never empty, that lies between two special
+  // tokens or the input's ends. `first`: the input begins with it.
+  virtual void EncodeFragment(std::string_view text, bool first, Workspace& workspace,
                               std::vector<int32_t>& ids) const = 0;
 
   // The bytes of a normal token.

@@ -1,0 +1,71 @@
+// The parts of the translation from Hugging Face's tokenizer files to GGUF's metadata.
+
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "tensor/metadata.h"
+
+namespace halftone {
+
+// The small files of a Hugging Face folder, by name. Their JSON may be nested without end: it must
+// not be copied, compared or dumped, all of which recurse.
+class HfDocuments {
+ public:
+  HfDocuments(const std::map<std::string, std::string>& texts, const std::string& source);
+
+  const std::string& source() const { return source_; }
+  // Null where the file is absent. A file that is there is a JSON object.
+  const Json& tokenizer() const { return tokenizer_; }
+  const Json& tokenizer_config() const { return tokenizer_config_; }
+  const Json& config() const { return config_; }
+  // chat_template.jinja, or the template in chat_template.json; null where there is neither.
+  const Json& chat_template() const;
+
+ private:
+  Json Object(const std::map<std::string, std::string>& texts, const std::string& name) const;
+
+  std::string source_;
+  Json tokenizer_;
+  Json tokenizer_config_;
+  Json config_;
+  Json template_file_;
+};
+
+// The member `key` of an object; null where `object` is none or lacks it.
+const Json& Member(const Json& object, std::string_view key);
+
+// A token's text where it is given as a string or as an object with "content"; else empty.
+std::string TokenContent(const Json& token);
+
+// tokenizer.ggml.pre for the "pre_tokenizer" of a byte-level tokenizer.json. Throws Error
+// (kUnsupported) naming what is not known.
+std::string_view HfPreTokenizer(const Json& tokenizer, const std::string& source);
+
+inline constexpr std::string_view kHfSpaceMark = "\u2581";
+
+// How a tokenizer.json with byte fallback, which came from SentencePiece, treats spaces. All of
+// them become U+2581.
+struct HfSpaces {
+  enum class Prefix {
+    kNever,
+    kAlways,        // one goes before every text
+    kMissing,       // the same, but not where the text begins with one
+    kFirstMissing,  // the same, but not after a special token
+  };
+  Prefix prefix = Prefix::kNever;
+  bool split = false;  // the text is cut before every one
+};
+
+// Throws Error (kUnsupported) for normalizers and pre-tokenizers that do anything else.
+HfSpaces ReadHfSpaces(const Json& tokenizer, const std::string& source);
+
+// tokenizer.ggml.*_token_id and add_*_token, then tokenizer.chat_template.
+void SetHfSpecialTokens(const HfDocuments& documents, Metadata& metadata);
+
+}  // namespace halftone
