@@ -39,10 +39,10 @@ Tensor Weights(const Grid& grid, int64_t rows, int64_t cols) {
   std::normal_distribution<float> normal(0.0f, 0.05f);
   const size_t row_bytes = grid.RowBytes(cols);
   std::vector<uint8_t> row(row_bytes);
-  if (grid.encode != nullptr) {
+  if (grid.writable()) {
     std::vector<float> values(cols), importance(cols, 1.0f);
     for (float& v : values) v = normal(engine);
-    grid.encode(values.data(), cols, importance.data(), row.data());
+    grid.Encode(values.data(), cols, importance.data(), row.data());
   }
   std::vector<uint8_t> bytes(rows * row_bytes);
   for (int64_t r = 0; r < rows; ++r) std::ranges::copy(row, bytes.begin() + r * row_bytes);

@@ -21,6 +21,8 @@ struct TensorPlan {
   std::string name;
   const Grid* grid = nullptr;
   std::vector<int64_t> shape;  // outermost first
+  // As Tensor::order; only containers that say so can keep one (can_store_order).
+  std::shared_ptr<const std::vector<int32_t>> order = nullptr;
 
   uint64_t bytes() const;
 };
@@ -60,6 +62,9 @@ struct Container {
 
   // Whether a tensor on this grid can be stored as it is.
   bool (*can_store)(const Grid& grid);
+
+  // Whether a tensor's columns may be grouped in an order of their own (GPTQ's act-order).
+  bool can_store_order = false;
 
   // The exact size of the file that create() with this plan ends in. Null where it cannot write.
   uint64_t (*file_bytes)(const CheckpointPlan& plan);

@@ -11,10 +11,11 @@ namespace {
 
 // Called once something has gone wrong: names the tensor that holds a value that is no number.
 [[noreturn]] void FailNotFinite(const Checkpoint& checkpoint) {
-  for (const Tensor& tensor : checkpoint.tensors) {
+  for (const Tensor& stored : checkpoint.tensors) {
+    const Tensor tensor = Loaded(stored);
     std::vector<float> row(static_cast<size_t>(tensor.cols()));
     for (int64_t r = 0; r < tensor.rows(); ++r) {
-      tensor.grid->decode(tensor.row(r).data(), tensor.cols(), row.data());
+      DecodeRow(tensor, r, row.data());
       for (const float v : row) {
         if (!std::isfinite(v)) {
           FailFormat("{}: tensor '{}' holds a value that is not finite in row {}", checkpoint.path,

@@ -112,7 +112,7 @@ TEST(BlockGoldenTest, DecodesAsGgml) {
     std::vector<uint8_t> blocks(64 * grid.bytes);
     for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<uint8_t>(Bits(4, i) >> 56);
     std::vector<float> weights(64 * grid.block);
-    grid.decode(blocks.data(), std::ssize(weights), weights.data());
+    grid.Decode(blocks.data(), std::ssize(weights), weights.data());
     for (float& w : weights) {
       if (std::isnan(w)) w = std::bit_cast<float>(0x7FC00000);
     }
@@ -129,7 +129,7 @@ void ExpectGoldenEncoding() {
     const std::vector<float> x = Weights(line[1]);
     std::vector<uint8_t> blocks(grid.RowBytes(std::ssize(x)));
     for (int row = 0; row < kRows; ++row) {
-      grid.encode(x.data() + row * kColumns, kColumns,
+      grid.Encode(x.data() + row * kColumns, kColumns,
                   line[2] == "importance" ? importance.data() : nullptr,
                   blocks.data() + row * grid.RowBytes(kColumns));
     }
@@ -173,7 +173,7 @@ TYPED_TEST(BlockEncoderTest, GivesTheSameBytesOnEveryInstructionSet) {
     }
     std::vector<uint8_t> baseline(kCount / G::kBlock * G::kBytes), other(baseline.size());
     EncodeBlocks<G>(x.data(), kCount, baseline.data());
-    Encode<G>(x.data(), kCount, nullptr, other.data());
+    EncodeIndependent<G>({}, x.data(), kCount, nullptr, other.data());
     ASSERT_EQ(baseline, other) << seed;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")) {

@@ -9,6 +9,9 @@
 //   static constexpr std::array<float, N> kCodebook;
 //   static constexpr Importance kImportance;                                 // default kUnused
 //   static constexpr bool kPlain = true;
+//   static constexpr ScalarGrid kScalar;                // all but its pack, which is
+//   static void PackScalar(const Grid&, const BlockParameters&, const uint8_t* codes,
+//                          uint8_t* block);
 //   static void EncodeRow(const float* w, int64_t n, const float* importance, uint8_t* blocks);
 //     or, where blocks are independent of one another without importances,
 //   static void EncodeBlock(const float* weights, uint8_t* block);
@@ -23,7 +26,7 @@
 namespace halftone {
 
 template <class G>
-void DecodeBlocks(const uint8_t* blocks, int64_t n, float* weights) {
+void DecodeBlocks(const Grid& /*grid*/, const uint8_t* blocks, int64_t n, float* weights) {
   for (int64_t i = 0; i < n; i += G::kBlock, blocks += G::kBytes) {
     G::DecodeBlock(blocks, weights + i);
   }
@@ -54,7 +57,8 @@ EncodeBlocksAvx512(const float* weights, int64_t n, uint8_t* blocks) {
 #endif
 
 template <class G>
-void Encode(const float* weights, int64_t n, const float* importance, uint8_t* blocks) {
+void EncodeIndependent(const Grid& /*grid*/, const float* weights, int64_t n,
+                       const float* importance, uint8_t* blocks) {
   if constexpr (requires { &G::EncodeWeightedRow; }) {
     if (importance != nullptr) return G::EncodeWeightedRow(weights, n, importance, blocks);
   }
@@ -73,6 +77,19 @@ void Encode(const float* weights, int64_t n, const float* importance, uint8_t* b
 }
 
 template <class G>
+void EncodeWhole(const Grid& /*grid*/, const float* weights, int64_t n, const float* importance,
+                 uint8_t* blocks) {
+  G::EncodeRow(weights, n, importance, blocks);
+}
+
+template <class G>
+constexpr ScalarGrid kScalarOf = [] {
+  ScalarGrid scalar = G::kScalar;
+  scalar.pack = &G::PackScalar;
+  return scalar;
+}();
+
+template <class G>
 constexpr Grid Describe() {
   Grid grid{};
   grid.name = G::kName;
@@ -85,11 +102,12 @@ constexpr Grid Describe() {
   grid.importance = Importance::kUnused;
   if constexpr (requires { G::kImportance; }) grid.importance = G::kImportance;
   if constexpr (requires { G::kPlain; }) grid.plain = G::kPlain;
+  if constexpr (requires { G::kScalar; }) grid.scalar = &kScalarOf<G>;
   grid.decode = &DecodeBlocks<G>;
   if constexpr (requires { &G::EncodeRow; }) {
-    grid.encode = &G::EncodeRow;
+    grid.encode = &EncodeWhole<G>;
   } else if constexpr (requires { &G::EncodeBlock; }) {
-    grid.encode = &Encode<G>;
+    grid.encode = &EncodeIndependent<G>;
   }
   return grid;
 }

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "grid/grouped.h"
 
 namespace halftone {
 
@@ -23,11 +24,13 @@ constexpr const Grid* kGrids[] = {
 
 std::span<const Grid* const> AllGrids() { return kGrids; }
 
-const Grid* FindGrid(std::string_view name) {
+const Grid* FindGrid(std::string_view name, int64_t cols) {
   for (const Grid* grid : kGrids) {
     if (grid->name == name) return grid;
   }
-  return nullptr;
+  const auto spec = ParseGroupedName(name);
+  if (!spec || (spec->group == 0 && cols <= 0)) return nullptr;
+  return &GroupedGrid(*spec, cols);
 }
 
 const Grid* FindGridByGgufType(int64_t gguf_type) {

@@ -17,6 +17,8 @@
 #include <string>
 #include <string_view>
 
+#include "grid/scalar.h"
+
 namespace halftone {
 
 // Uniform levels: value = scale * (code - zero), one scale (and zero) for each group.
@@ -33,6 +35,8 @@ enum class Importance : uint8_t {
   kRequired,  // refuses to work without it
 };
 
+struct GroupedSpec;
+
 struct Grid {
   std::string_view name;   // lower case, as on the command line: "q4_0"
   std::string_view title;  // as the format's owner spells it: "Q4_0"
@@ -43,15 +47,29 @@ struct Grid {
   std::span<const float> codebook;  // the level of each code relative to the scale, or empty
   Importance importance;
   bool plain;  // stores numbers as they are (f32, bf16, i8 ...): no rounding is searched for
+  // For grids that are made of parameters rather than listed (grouped.h), these; else null.
+  const GroupedSpec* grouped;
+  // The face for methods with feedback, or null.
+  const ScalarGrid* scalar;
+
+  // Both get the grid itself, which is all the context that a grid of parameters has.
+  void (*decode)(const Grid& grid, const uint8_t* blocks, int64_t n, float* weights);
+  void (*encode)(const Grid& grid, const float* weights, int64_t n, const float* importance,
+                 uint8_t* blocks);
+
+  bool writable() const { return encode != nullptr; }
 
   // Decodes n weights (a multiple of block) to f32, in the arithmetic order of the format's owner.
   // Total: any bytes give some floats.
-  void (*decode)(const uint8_t* blocks, int64_t n, float* weights);
+  void Decode(const uint8_t* blocks, int64_t n, float* weights) const {
+    decode(*this, blocks, n, weights);
+  }
 
   // Rounds one row of n weights (a multiple of block) onto the grid. importance: n values >= 0, or
-  // null for none. Deterministic; finite input gives finite blocks. Null where the grid can only be
-  // read.
-  void (*encode)(const float* weights, int64_t n, const float* importance, uint8_t* blocks);
+  // null for none. Deterministic; finite input gives finite blocks. Only where writable().
+  void Encode(const float* weights, int64_t n, const float* importance, uint8_t* blocks) const {
+    encode(*this, weights, n, importance, blocks);
+  }
 
   double bits_per_weight() const { return 8.0 * bytes / block; }
   // Bytes of a row of n weights; n must be a multiple of block.
@@ -61,8 +79,9 @@ struct Grid {
 // All grids, in the order of grids.def.
 std::span<const Grid* const> AllGrids();
 
-// Null where there is none.
-const Grid* FindGrid(std::string_view name);
+// Null where there is none. Besides those of the table it knows the names of grouped.h; `cols` is
+// the length of the rows, for grids whose groups are whole rows.
+const Grid* FindGrid(std::string_view name, int64_t cols = 0);
 const Grid* FindGridByGgufType(int64_t gguf_type);
 
 // As FindGrid, but throws Error (kUsage) naming the nearest grid for a name that does not exist.

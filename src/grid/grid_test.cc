@@ -28,13 +28,13 @@ class GridTest : public testing::TestWithParam<const Grid*> {
   std::vector<uint8_t> Encode(const std::vector<float>& row, const float* importance,
                               uint8_t fill = 0) const {
     std::vector<uint8_t> blocks(grid_.RowBytes(std::ssize(row)), fill);
-    grid_.encode(row.data(), std::ssize(row), importance, blocks.data());
+    grid_.Encode(row.data(), std::ssize(row), importance, blocks.data());
     return blocks;
   }
 
   std::vector<float> Decode(const std::vector<uint8_t>& blocks) const {
     std::vector<float> row(blocks.size() / grid_.bytes * grid_.block);
-    grid_.decode(blocks.data(), std::ssize(row), row.data());
+    grid_.Decode(blocks.data(), std::ssize(row), row.data());
     return row;
   }
 
@@ -144,7 +144,7 @@ TEST_P(GridTest, DecodesAnyBytesBlockByBlock) {
 // The affine parameters mean what they say: a group's weights are whole steps from zero, or where
 // zero may lie anywhere from the smallest, and no more steps than its codes can count.
 TEST_P(GridTest, AffineLevelsAreEvenlySpaced) {
-  if (grid_.affine.bits == 0 || grid_.encode == nullptr) GTEST_SKIP() << "not affine";
+  if (grid_.affine.bits == 0 || !grid_.writable()) GTEST_SKIP() << "not affine";
   const std::vector<float> decoded = Decode(Encode(NormalRow(Columns(), 2), nullptr));
   for (int64_t at = 0; at < Columns(); at += grid_.affine.group) {
     const std::set<float> levels(decoded.begin() + at, decoded.begin() + at + grid_.affine.group);
@@ -166,7 +166,7 @@ TEST_P(GridTest, AffineLevelsAreEvenlySpaced) {
 }
 
 TEST_P(GridTest, CodebookHoldsTheLevels) {
-  if (grid_.codebook.empty() || grid_.encode == nullptr) GTEST_SKIP() << "no codebook";
+  if (grid_.codebook.empty() || !grid_.writable()) GTEST_SKIP() << "no codebook";
   const std::vector<float> decoded = Decode(Encode(NormalRow(grid_.block, 3), nullptr));
   const int group = std::min(grid_.block, 16);  // no grid has smaller groups with one scale
   for (int at = 0; at < grid_.block; at += group) {
@@ -188,7 +188,7 @@ TEST_P(GridTest, CodebookHoldsTheLevels) {
 }
 
 TEST_P(GridTest, EncodingWritesEveryByteAndNothingElse) {
-  if (grid_.encode == nullptr) GTEST_SKIP() << "read only";
+  if (!grid_.writable()) GTEST_SKIP() << "read only";
   const std::vector<float> row = NormalRow(Columns(), 4);
   const std::vector<float> importance(row.size(), 1.5f);
   for (const float* weight : {static_cast<const float*>(nullptr), importance.data()}) {
@@ -204,7 +204,7 @@ TEST_P(GridTest, EncodingWritesEveryByteAndNothingElse) {
 // their deviation, on average. Good grids come near it; the ternary ones, which leave most weights
 // at zero, stay within a factor of four.
 TEST_P(GridTest, ErrorLiesNearTheTheoreticalBound) {
-  if (grid_.encode == nullptr) GTEST_SKIP() << "read only";
+  if (!grid_.writable()) GTEST_SKIP() << "read only";
   double error = 0, power = 0;
   for (uint32_t seed = 0; seed < 20; ++seed) {
     const std::vector<float> row = NormalRow(Columns(), 100 + seed);
@@ -224,7 +224,7 @@ TEST_P(GridTest, ErrorLiesNearTheTheoreticalBound) {
 }
 
 TEST_P(GridTest, ImportancesLowerTheErrorThatTheyWeigh) {
-  if (grid_.encode == nullptr || grid_.importance != Importance::kOptional) {
+  if (!grid_.writable() || grid_.importance != Importance::kOptional) {
     GTEST_SKIP() << "importances are not optional";
   }
   double with = 0, without = 0;
@@ -241,7 +241,7 @@ TEST_P(GridTest, ImportancesLowerTheErrorThatTheyWeigh) {
 }
 
 TEST_P(GridTest, FiniteRowsGiveFiniteBlocks) {
-  if (grid_.encode == nullptr) GTEST_SKIP() << "read only";
+  if (!grid_.writable()) GTEST_SKIP() << "read only";
   constexpr float kMax = std::numeric_limits<float>::max();
   constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
   const std::map<std::string, std::function<float(int64_t)>> rows = {
@@ -275,7 +275,7 @@ TEST_P(GridTest, FiniteRowsGiveFiniteBlocks) {
 }
 
 TEST_P(GridTest, AllZerosStayZeros) {
-  if (grid_.encode == nullptr) GTEST_SKIP() << "read only";
+  if (!grid_.writable()) GTEST_SKIP() << "read only";
   const std::vector<float> decoded = Decode(Encode(std::vector<float>(Columns()), nullptr));
   EXPECT_TRUE(std::ranges::all_of(decoded, [](float w) { return w == 0; }));
 }
@@ -288,7 +288,7 @@ float DecodePlain(std::string_view name, T value) {
   uint8_t bytes[sizeof(T)];
   StoreLe(bytes, value);
   float weight = 0;
-  GridNamed(name).decode(bytes, 1, &weight);
+  GridNamed(name).Decode(bytes, 1, &weight);
   return weight;
 }
 
@@ -320,10 +320,10 @@ TEST(PlainGridTest, FloatsThatFitComeBackBitForBit) {
     std::vector<uint8_t> bytes(grid.RowBytes(std::ssize(row))), again(bytes.size());
     // Whatever random bytes say is a number of the grid.
     for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
-    grid.decode(bytes.data(), std::ssize(row), fitting.data());
-    grid.encode(fitting.data(), std::ssize(row), nullptr, again.data());
+    grid.Decode(bytes.data(), std::ssize(row), fitting.data());
+    grid.Encode(fitting.data(), std::ssize(row), nullptr, again.data());
     std::vector<float> decoded(row.size());
-    grid.decode(again.data(), std::ssize(row), decoded.data());
+    grid.Decode(again.data(), std::ssize(row), decoded.data());
     for (size_t i = 0; i < row.size(); ++i) {
       if (std::isnan(fitting[i])) {
         EXPECT_TRUE(std::isnan(decoded[i]));

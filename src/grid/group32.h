@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "grid/rounding.h"
+#include "grid/scalar.h"
 
 namespace halftone {
 
@@ -19,6 +20,12 @@ struct Group32 {
   float scale, minimum;
   uint8_t codes[32];
 };
+
+inline Group32 ToGroup32(const BlockParameters& parameters, const uint8_t* codes) {
+  Group32 group{.scale = parameters.unit, .minimum = parameters.shift_unit, .codes = {}};
+  std::copy(codes, codes + 32, group.codes);
+  return group;
+}
 
 // code = trunc(w * (1/scale) + half), 0 .. top. Where 1/scale overflows all codes are 0, as ggml's.
 inline Group32 RoundGroup32(const float* weights, float scale, float half, int top) {

@@ -29,6 +29,8 @@ struct IQ4_NL {
                                                       1,    13,   25,  38,  53,  69,  89,  113};
   static constexpr Importance kImportance = Importance::kOptional;
 
+  static constexpr ScalarGrid kScalar{.group = 32, .levels = kCodebook, .count = 16};
+
   static void DecodeBlock(const uint8_t* block, float* weights) {
     const float d = LoadF16(block);
     DecodeNibbles(block + 2, weights, [d](int code) { return d * kCodebook[code]; });
@@ -51,6 +53,12 @@ struct IQ4_NL {
         PackNibbles(codes + b * kBlock, blocks + 2);
       }
     }
+  }
+
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    StoreF16(block, parameters.unit);
+    PackNibbles(codes, block + 2);
   }
 
  private:

@@ -31,6 +31,13 @@ struct IQ4_XS {
   static constexpr std::array<float, 16> kCodebook = IQ4_NL::kCodebook;
   static constexpr Importance kImportance = Importance::kOptional;
 
+  static constexpr ScalarGrid kScalar{.group = 32,
+                                      .levels = kCodebook,
+                                      .count = 16,
+                                      .step = StepKind::kMultiple,
+                                      .scale_low = -32,
+                                      .scale_high = 31};
+
   static void DecodeBlock(const uint8_t* block, float* weights) {
     const float d = LoadF16(block);
     const unsigned high = LoadLe<uint16_t>(block + 2);
@@ -49,6 +56,13 @@ struct IQ4_XS {
     }
   }
 
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    StoreF16(block, parameters.unit);
+    PackScales(parameters.scale, block);
+    for (int g = 0; g < 8; ++g) PackNibbles(codes + 32 * g, block + 8 + 16 * g);
+  }
+
  private:
   static constexpr Levels16 kLevels = Levels16::Of(kCodebook);
 
@@ -64,20 +78,29 @@ struct IQ4_XS {
     const float d = -largest / 32;
     const float per_d = d != 0 ? 1 / d : 0.0f;
     StoreLe(block, FiniteF16(d));
-    std::memset(block + 2, 0, 6);
-    unsigned high = 0;
+    int16_t stored[8];
     for (int g = 0; g < 8; ++g) {
       const int scale = std::clamp(NearestInt(per_d * scales[g]), -32, 31);
       const float dl = d * static_cast<float>(scale);
       inverse[g] = dl != 0 ? 1 / dl : 0.0f;
-      const unsigned stored = static_cast<unsigned>(scale + 32);
+      stored[g] = static_cast<int16_t>(scale);
+    }
+    PackScales(stored, block);
+    uint8_t codes[kBlock];
+    RoundToCodebook(kLevels, w, inverse, 8, codes);
+    for (int g = 0; g < 8; ++g) PackNibbles(codes + 32 * g, block + 8 + 16 * g);
+  }
+
+  // scale[g] in -32..31.
+  static void PackScales(const int16_t* scale, uint8_t* block) {
+    std::memset(block + 2, 0, 6);
+    unsigned high = 0;
+    for (int g = 0; g < 8; ++g) {
+      const unsigned stored = static_cast<unsigned>(scale[g] + 32);
       block[4 + g / 2] |= static_cast<uint8_t>((stored & 15) << (4 * (g % 2)));
       high |= (stored >> 4) << (2 * g);
     }
     StoreLe(block + 2, static_cast<uint16_t>(high));
-    uint8_t codes[kBlock];
-    RoundToCodebook(kLevels, w, inverse, 8, codes);
-    for (int g = 0; g < 8; ++g) PackNibbles(codes + 32 * g, block + 8 + 16 * g);
   }
 };
 

@@ -100,14 +100,14 @@ std::vector<uint8_t> EncodeRows(const Grid& grid, const std::vector<float>& x, i
                                 const float* importance) {
   std::vector<uint8_t> blocks(grid.RowBytes(x.size()));
   for (size_t at = 0; at < x.size(); at += columns) {
-    grid.encode(x.data() + at, columns, importance, blocks.data() + grid.RowBytes(at));
+    grid.Encode(x.data() + at, columns, importance, blocks.data() + grid.RowBytes(at));
   }
   return blocks;
 }
 
 std::vector<float> Decode(const Grid& grid, const std::vector<uint8_t>& blocks) {
   std::vector<float> x(blocks.size() / grid.bytes * grid.block);
-  grid.decode(blocks.data(), std::ssize(x), x.data());
+  grid.Decode(blocks.data(), std::ssize(x), x.data());
   return x;
 }
 
@@ -295,7 +295,7 @@ TEST(KQuant, EverySuperBlockIsRoundedAlone) {
       const auto rows = EncodeRows(grid, x, kColumns, weighted ? importance.data() : nullptr);
       std::vector<uint8_t> alone(rows.size());
       for (int at = 0; at < std::ssize(x); at += kBlock) {
-        grid.encode(x.data() + at, kBlock, weighted ? importance.data() + at % kColumns : nullptr,
+        grid.Encode(x.data() + at, kBlock, weighted ? importance.data() + at % kColumns : nullptr,
                     alone.data() + grid.RowBytes(at));
       }
       EXPECT_TRUE(rows == alone) << grid.name << (weighted ? " with importances" : "");

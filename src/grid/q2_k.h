@@ -47,6 +47,15 @@ struct Q2_K {
       .pack = &PackNibbles,
       .unpack = &UnpackNibbles};
 
+  static constexpr ScalarGrid kScalar{.group = 16,
+                                      .count = 4,
+                                      .step = StepKind::kMultiple,
+                                      .scale_low = 0,
+                                      .scale_high = 15,
+                                      .shift = ShiftKind::kMultiple,
+                                      .shift_high = 15,
+                                      .signed_unit = false};
+
   static void DecodeBlock(const uint8_t* __restrict block, float* __restrict weights) {
     const float d = LoadF16(block + 80), dmin = LoadF16(block + 82);
     float scales[16], minima[16], scale[kBlock], minimum[kBlock];
@@ -77,6 +86,11 @@ struct Q2_K {
                            fitted);
       for (int b = 0; b < count; ++b, blocks += kBytes) Pack(fitted[b], blocks);
     }
+  }
+
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    Pack(ToAffineSuperBlock(kSpec, parameters, codes), block);
   }
 
  private:

@@ -26,6 +26,13 @@ struct Q3_K {
   static constexpr Importance kImportance = Importance::kOptional;
   static constexpr int kGroup = 16, kGroups = 16, kLevels = 4, kScaleLevels = 32;
 
+  static constexpr ScalarGrid kScalar{.group = 16,
+                                      .first = -4,
+                                      .count = 8,
+                                      .step = StepKind::kMultiple,
+                                      .scale_low = -32,
+                                      .scale_high = 31};
+
   static void DecodeBlock(const uint8_t* __restrict block, float* __restrict weights) {
     const float d = LoadF16(block + 108);
     const uint8_t* packed = block + 96;
@@ -60,6 +67,15 @@ struct Q3_K {
         EncodePlain(w + at, count, blocks);
       }
     }
+  }
+
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    uint8_t scale[kGroups];
+    for (int g = 0; g < kGroups; ++g) {
+      scale[g] = static_cast<uint8_t>(parameters.scale[g] + kScaleLevels);
+    }
+    PackBytes(codes, scale, F32ToF16(parameters.unit), block);
   }
 
  private:
@@ -126,6 +142,10 @@ struct Q3_K {
     }
     uint8_t codes[kBlock];
     RoundSymmetric(kLevels, x, step, own, codes);
+    PackBytes(codes, scale, d, block);
+  }
+
+  static void PackBytes(const uint8_t* codes, const uint8_t* scale, uint16_t d, uint8_t* block) {
     for (int l = 0; l < 32; ++l) {
       int high = 0;
       for (int k = 0; k < 8; ++k) high |= (codes[32 * k + l] >> 2 & 1) << k;

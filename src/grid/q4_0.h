@@ -23,6 +23,8 @@ struct Q4_0 {
   static constexpr Affine kAffine{4, 32, true};
   static constexpr Importance kImportance = Importance::kOptional;
 
+  static constexpr ScalarGrid kScalar{.group = 32, .first = -8, .count = 16};
+
   static void DecodeBlock(const uint8_t* block, float* weights) {
     const float d = LoadF16(block);
     DecodeNibbles(block + 2, weights, [d](int code) { return static_cast<float>(code - 8) * d; });
@@ -36,6 +38,11 @@ struct Q4_0 {
   static void EncodeWeightedRow(const float* w, int64_t n, const float* importance,
                                 uint8_t* blocks) {
     SearchSymmetric32(8, w, n, importance, blocks, kBytes, &Pack);
+  }
+
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    Pack(ToGroup32(parameters, codes), block);
   }
 
  private:

@@ -25,6 +25,8 @@ struct Q4_1 {
   static constexpr Affine kAffine{4, 32, false};
   static constexpr Importance kImportance = Importance::kOptional;
 
+  static constexpr ScalarGrid kScalar{.group = 32, .count = 16, .shift = ShiftKind::kOwn};
+
   static void DecodeBlock(const uint8_t* block, float* weights) {
     const float d = LoadF16(block), m = LoadF16(block + 2);
     DecodeNibbles(block + 4, weights,
@@ -38,6 +40,11 @@ struct Q4_1 {
   static void EncodeWeightedRow(const float* w, int64_t n, const float* importance,
                                 uint8_t* blocks) {
     SearchAffine32(15, w, n, importance, blocks, kBytes, &Pack);
+  }
+
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    Pack(ToGroup32(parameters, codes), block);
   }
 
  private:

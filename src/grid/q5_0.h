@@ -22,6 +22,8 @@ struct Q5_0 {
   static constexpr Affine kAffine{5, 32, true};
   static constexpr Importance kImportance = Importance::kOptional;
 
+  static constexpr ScalarGrid kScalar{.group = 32, .first = -16, .count = 32};
+
   static void DecodeBlock(const uint8_t* block, float* weights) {
     const float d = LoadF16(block);
     DecodeFiveBits(block + 2, block + 6, weights,
@@ -36,6 +38,11 @@ struct Q5_0 {
   static void EncodeWeightedRow(const float* w, int64_t n, const float* importance,
                                 uint8_t* blocks) {
     SearchSymmetric32(16, w, n, importance, blocks, kBytes, &Pack);
+  }
+
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    Pack(ToGroup32(parameters, codes), block);
   }
 
  private:

@@ -24,6 +24,8 @@ struct Q5_1 {
   static constexpr Affine kAffine{5, 32, false};
   static constexpr Importance kImportance = Importance::kOptional;
 
+  static constexpr ScalarGrid kScalar{.group = 32, .count = 32, .shift = ShiftKind::kOwn};
+
   static void DecodeBlock(const uint8_t* block, float* weights) {
     const float d = LoadF16(block), m = LoadF16(block + 2);
     DecodeFiveBits(block + 4, block + 8, weights,
@@ -37,6 +39,11 @@ struct Q5_1 {
   static void EncodeWeightedRow(const float* w, int64_t n, const float* importance,
                                 uint8_t* blocks) {
     SearchAffine32(31, w, n, importance, blocks, kBytes, &Pack);
+  }
+
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    Pack(ToGroup32(parameters, codes), block);
   }
 
  private:

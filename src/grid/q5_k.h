@@ -37,6 +37,15 @@ struct Q5_K {
       .pack = &PackSixBitPairs,
       .unpack = &UnpackSixBitPairs};
 
+  static constexpr ScalarGrid kScalar{.group = 32,
+                                      .count = 32,
+                                      .step = StepKind::kMultiple,
+                                      .scale_low = 0,
+                                      .scale_high = 63,
+                                      .shift = ShiftKind::kMultiple,
+                                      .shift_high = 63,
+                                      .signed_unit = false};
+
   static void DecodeBlock(const uint8_t* __restrict block, float* __restrict weights) {
     const float d = LoadF16(block), dmin = LoadF16(block + 2);
     uint8_t scale[8], minimum[8];
@@ -67,6 +76,11 @@ struct Q5_K {
                            fitted);
       for (int b = 0; b < count; ++b, blocks += kBytes) Pack(fitted[b], blocks);
     }
+  }
+
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    Pack(ToAffineSuperBlock(kSpec, parameters, codes), block);
   }
 
  private:

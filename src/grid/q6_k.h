@@ -27,6 +27,13 @@ struct Q6_K {
   static constexpr Importance kImportance = Importance::kOptional;
   static constexpr int kGroup = 16, kGroups = 16, kLevels = 32;
 
+  static constexpr ScalarGrid kScalar{.group = 16,
+                                      .first = -32,
+                                      .count = 64,
+                                      .step = StepKind::kMultiple,
+                                      .scale_low = -128,
+                                      .scale_high = 127};
+
   static void DecodeBlock(const uint8_t* __restrict block, float* __restrict weights) {
     const float d = LoadF16(block + 208);
     const auto* packed = reinterpret_cast<const int8_t*>(block + 192);
@@ -63,6 +70,15 @@ struct Q6_K {
     }
   }
 
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    for (int g = 0; g < kGroups; ++g) {
+      block[192 + g] = static_cast<uint8_t>(static_cast<int8_t>(parameters.scale[g]));
+    }
+    PackCodes(codes, block);
+    StoreF16(block + 208, parameters.unit);
+  }
+
  private:
   static void Pack(const float* x, const SymmetricFit& fit, uint8_t* block) {
     float largest = 0;
@@ -86,7 +102,11 @@ struct Q6_K {
     };
     uint8_t codes[kBlock];
     RoundSymmetric(kLevels, x, step, own, codes);
-    const uint8_t* c = codes;
+    PackCodes(codes, block);
+    StoreLe(block + 208, d);
+  }
+
+  static void PackCodes(const uint8_t* c, uint8_t* block) {
     for (int half = 0; half < 2; ++half, c += 128) {
       uint8_t* low = block + 64 * half;
       uint8_t* high = block + 128 + 32 * half;
@@ -98,7 +118,6 @@ struct Q6_K {
                                        (c[l + 64] >> 4 & 3) << 4 | (c[l + 96] >> 4 & 3) << 6);
       }
     }
-    StoreLe(block + 208, d);
   }
 };
 

@@ -20,6 +20,8 @@ struct Q8_0 {
   static constexpr int kBlock = 32, kBytes = 34, kGgufType = 8;
   static constexpr Affine kAffine{8, 32, true};
 
+  static constexpr ScalarGrid kScalar{.group = 32, .first = -127, .count = 255};
+
   static void DecodeBlock(const uint8_t* block, float* weights) {
     const float d = LoadF16(block);
     const auto* q = reinterpret_cast<const int8_t*>(block + 2);
@@ -35,6 +37,12 @@ struct Q8_0 {
       q[e] = static_cast<int8_t>(RoundAway(weights[e] * inverse, -127, 127));
     }
     std::memcpy(block + 2, q, sizeof q);
+  }
+
+  static void PackScalar(const Grid& /*grid*/, const BlockParameters& parameters,
+                         const uint8_t* codes, uint8_t* block) {
+    StoreF16(block, parameters.unit);
+    for (int e = 0; e < 32; ++e) block[2 + e] = static_cast<uint8_t>(codes[e] - 127);
   }
 };
 

@@ -17,6 +17,7 @@
 
 #include "base/half.h"
 #include "grid/rounding.h"
+#include "grid/scalar.h"
 #include "grid/scale_search.h"
 
 namespace halftone {
@@ -45,6 +46,22 @@ struct AffineSuperBlock {
   uint8_t packed[16];  // scales and minima, by spec.pack
   uint8_t codes[kSuperBlock];
 };
+
+inline AffineSuperBlock ToAffineSuperBlock(const AffineSuperSpec& spec,
+                                           const BlockParameters& parameters,
+                                           const uint8_t* codes) {
+  AffineSuperBlock block;
+  block.d = F32ToF16(parameters.unit);
+  block.dmin = F32ToF16(parameters.shift_unit);
+  uint8_t scale[kMaxGroups], minimum[kMaxGroups];
+  for (int g = 0; g < kSuperBlock / spec.group; ++g) {
+    scale[g] = static_cast<uint8_t>(parameters.scale[g]);
+    minimum[g] = static_cast<uint8_t>(parameters.shift[g]);
+  }
+  spec.pack(scale, minimum, block.packed);
+  std::copy(codes, codes + kSuperBlock, block.codes);
+  return block;
+}
 
 // Rounds `count` <= kSuperBatch super-blocks. importance may be null.
 void FitAffineSuperBlocks(const AffineSuperSpec& spec, const float* x, const float* importance,

@@ -9,7 +9,7 @@ namespace halftone {
 void RoundRows(std::span<const float> weights, int64_t rows, int64_t cols,
                std::span<const float> importance, const Grid& grid, ThreadPool& pool,
                uint8_t* blocks) {
-  if (grid.encode == nullptr) {
+  if (!grid.writable()) {
     FailUnsupported("grid '{}' can be read but not written", grid.name);
   }
   if (importance.empty() && grid.importance == Importance::kRequired) {
@@ -21,7 +21,7 @@ void RoundRows(std::span<const float> weights, int64_t rows, int64_t cols,
   pool.For((rows + step - 1) / step, [&](int64_t piece, int) {
     const int64_t end = std::min(rows, (piece + 1) * step);
     for (int64_t r = piece * step; r < end; ++r) {
-      grid.encode(weights.data() + r * cols, cols, importance.empty() ? nullptr : importance.data(),
+      grid.Encode(weights.data() + r * cols, cols, importance.empty() ? nullptr : importance.data(),
                   blocks + static_cast<uint64_t>(r) * row_bytes);
     }
   });

@@ -204,7 +204,7 @@ class Chooser {
   // operators take no others.
   static TensorChoice Keep(const Tensor& tensor) {
     const bool halves =
-        tensor.grid->plain && tensor.grid->encode != nullptr && tensor.grid != &F32Grid();
+        tensor.grid->plain && tensor.grid->writable() && tensor.grid != &F32Grid();
     if (halves && Dimensions(tensor) < 2) return {&F32Grid(), true, "", false};
     return {tensor.grid, false, "", false};
   }
@@ -279,7 +279,7 @@ class Chooser {
 
 bool IsWritable(std::string_view grid) {
   const Grid* found = FindGrid(grid);
-  return found != nullptr && found->encode != nullptr;
+  return found != nullptr && found->writable();
 }
 
 // Whether every grid that the mix may put somewhere can be written.
@@ -301,7 +301,7 @@ std::vector<Preset> ListPresets() {
   std::vector<Preset> presets;
   std::ranges::copy_if(kMixes, std::back_inserter(presets), IsUsable);
   for (const Grid* grid : AllGrids()) {
-    if (grid->encode == nullptr) continue;
+    if (!grid->writable()) continue;
     if (std::ranges::find(presets, grid->name, &Preset::name) != presets.end()) continue;
     presets.push_back(SingleGrid(*grid));
   }

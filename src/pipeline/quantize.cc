@@ -175,7 +175,7 @@ Squares Compare(const std::vector<float>& values, int64_t rows, int64_t cols, co
                                           std::vector<float>(static_cast<size_t>(cols)));
   pool.For(rows, [&](int64_t r, int thread) {
     float* back = decoded[thread].data();
-    grid.decode(blocks.data() + static_cast<uint64_t>(r) * grid.RowBytes(cols), cols, back);
+    grid.Decode(blocks.data() + static_cast<uint64_t>(r) * grid.RowBytes(cols), cols, back);
     const float* w = values.data() + r * cols;
     for (int64_t c = 0; c < cols; ++c) {
       const double change = static_cast<double>(w[c]) - back[c];
@@ -227,7 +227,7 @@ double RoundTensor(const Plan& plan, const Job& job, ThreadPool& pool, Checkpoin
 const Grid& NearestStorable(const Container& container, const Grid& grid, int64_t cols) {
   const Grid* best = nullptr;
   for (const Grid* candidate : AllGrids()) {
-    if (candidate->encode == nullptr || !container.can_store(*candidate) ||
+    if (!candidate->writable() || !container.can_store(*candidate) ||
         cols % candidate->block != 0 || candidate->importance == Importance::kRequired ||
         candidate->bits_per_weight() < grid.bits_per_weight()) {
       continue;

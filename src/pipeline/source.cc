@@ -102,7 +102,7 @@ void DecodeRows(const Source& source, const GgufTensor& tensor, int64_t begin, i
     const int64_t from = tensor.permuted_heads > 0 && !permute_elements
                              ? SourceRow(row, t.rows(), tensor.permuted_heads)
                              : row;
-    t.grid->decode(t.row(from).data(), cols, out);
+    DecodeRow(t, from, out);
     if (permute_elements) {
       const std::vector<float> straight(out, out + cols);
       for (int64_t c = 0; c < cols; ++c)

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace halftone {
@@ -16,9 +17,42 @@ std::string ShapeText(std::span<const int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
 }
 
+Tensor Loaded(const Tensor& tensor) {
+  ThreadPool pool(1);
+  return Loaded(tensor, pool);
+}
+
+Tensor Loaded(const Tensor& tensor, ThreadPool& pool) {
+  if (tensor.source == nullptr) return tensor;
+  auto buffer = std::make_shared<std::vector<uint8_t>>(tensor.bytes());
+  const int64_t rows = tensor.rows();
+  const int64_t pieces = std::min<int64_t>(rows, pool.threads() * 8);
+  const uint64_t row_bytes = tensor.row_bytes();
+  pool.For(pieces, [&](int64_t piece, int) {
+    const int64_t begin = rows * piece / pieces, end = rows * (piece + 1) / pieces;
+    tensor.source->Read(begin, end, buffer->data() + static_cast<uint64_t>(begin) * row_bytes);
+  });
+  Tensor loaded = tensor;
+  loaded.source = nullptr;
+  loaded.data = *buffer;
+  loaded.owner = buffer;
+  return loaded;
+}
+
+void DecodeRow(const Tensor& tensor, int64_t row, float* values) {
+  const int64_t cols = tensor.cols();
+  if (tensor.order == nullptr) return tensor.grid->Decode(tensor.row(row).data(), cols, values);
+  std::vector<float> ordered(static_cast<size_t>(cols));
+  tensor.grid->Decode(tensor.row(row).data(), cols, ordered.data());
+  for (int64_t p = 0; p < cols; ++p) values[(*tensor.order)[p]] = ordered[p];
+}
+
 std::vector<float> Decode(const Tensor& tensor) {
+  const Tensor loaded = Loaded(tensor);
   std::vector<float> values(static_cast<size_t>(tensor.count()));
-  tensor.grid->decode(tensor.data.data(), tensor.count(), values.data());
+  for (int64_t r = 0; r < tensor.rows(); ++r) {
+    DecodeRow(loaded, r, values.data() + r * tensor.cols());
+  }
   return values;
 }
 

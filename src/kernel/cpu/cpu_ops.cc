@@ -92,9 +92,9 @@ std::unique_ptr<Matrix> CpuOps::Prepare(const Tensor& tensor) {
   auto matrix = std::make_unique<CpuMatrix>();
   matrix->rows = tensor.shape[0];
   matrix->cols = tensor.shape[1];
-  matrix->tensor = tensor;
+  matrix->tensor = Loaded(tensor, pool_);
   matrix->kernels = KernelsFor(*tensor.grid, isa_);
-  const uint8_t* data = tensor.data.data();
+  const uint8_t* data = matrix->tensor.data.data();
   if (tensor.grid == &F32Grid() && reinterpret_cast<uintptr_t>(data) % alignof(float) == 0) {
     matrix->floats = reinterpret_cast<const float*>(data);
   }
@@ -105,14 +105,30 @@ std::unique_ptr<Matrix> CpuOps::Prepare(const Tensor& tensor) {
   return matrix;
 }
 
+// The columns of x in the order in which the weights' blocks hold them.
+const float* CpuOps::Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens) {
+  const auto cols = static_cast<int64_t>(order.size());
+  if (tokens * cols > gathered_floats_) {
+    gathered_floats_ = tokens * cols;
+    gathered_ = AllocateAligned(gathered_floats_);
+  }
+  Split(tokens, 1, tokens * cols, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t p = 0; p < cols; ++p) gathered_[t * cols + p] = x[t * cols + order[p]];
+    }
+  });
+  return gathered_.get();
+}
+
 void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float* y) {
   const CpuMatrix& w = Ours(matrix);
+  if (w.tensor.order != nullptr) x = Gather(*w.tensor.order, x, tokens);
   const uint64_t row_bytes = w.tensor.row_bytes();
   const int64_t strip = tokens <= 16 ? kStripRows : w.panel_rows;
   Split(w.rows, kStripRows, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
     if (tokens == 1 && w.kernels.dot_rows != nullptr) {
-      w.kernels.dot_rows(w.tensor.data.data() + begin * row_bytes, static_cast<int64_t>(row_bytes),
-                         end - begin, x, w.cols, y + begin);
+      w.kernels.dot_rows(*w.tensor.grid, w.tensor.data.data() + begin * row_bytes,
+                         static_cast<int64_t>(row_bytes), end - begin, x, w.cols, y + begin);
       return;
     }
     for (int64_t r = begin; r < end; r += strip) {
@@ -123,7 +139,7 @@ void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float*
         float* scratch = Scratch(thread);
         stride = w.stride;
         for (int64_t i = 0; i < n; ++i) {
-          w.kernels.decode(w.tensor.data.data() + (r + i) * row_bytes, w.cols,
+          w.kernels.decode(*w.tensor.grid, w.tensor.data.data() + (r + i) * row_bytes, w.cols,
                            scratch + i * stride);
         }
         weights = scratch;
@@ -138,7 +154,11 @@ void CpuOps::EmbedRows(const Matrix& matrix, std::span<const int32_t> ids, float
   const auto count = static_cast<int64_t>(ids.size());
   Split(count, 1, count * w.cols, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
-      w.kernels.decode(w.tensor.row(ids[t]).data(), w.cols, y + t * w.cols);
+      if (w.tensor.order != nullptr) {
+        DecodeRow(w.tensor, ids[t], y + t * w.cols);
+        continue;
+      }
+      w.kernels.decode(*w.tensor.grid, w.tensor.row(ids[t]).data(), w.cols, y + t * w.cols);
     }
   });
 }

@@ -57,6 +57,7 @@ class CpuOps : public Ops {
   // more than the work. A piece's borders are multiples of `unit`.
   template <class Body>
   void Split(int64_t n, int64_t unit, int64_t work, Body&& body);
+  const float* Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens);
   // At least `floats` of scratch for every thread.
   void ReserveScratch(int64_t floats);
   float* Scratch(int thread) { return scratch_.get() + thread * scratch_floats_; }
@@ -66,6 +67,8 @@ class CpuOps : public Ops {
   const VectorOps& vector_;
   std::shared_ptr<float[]> scratch_;  // [threads, scratch_floats_]
   int64_t scratch_floats_ = 0;
+  std::shared_ptr<float[]> gathered_;  // inputs in the order of a matrix's blocks
+  int64_t gathered_floats_ = 0;
   // Two, since some models turn their local and global layers at different speeds.
   std::array<RopeTable, 2> rope_tables_;
   size_t oldest_rope_table_ = 0;

@@ -22,6 +22,7 @@ constexpr const GridKernelTable* kTables[] = {
 const GridKernels& KernelsFor(const Grid& grid, Isa isa) {
   const auto grids = AllGrids();
   const auto index = std::ranges::find(grids, &grid) - grids.begin();
+  if (index == std::ssize(grids)) return GroupedKernels(isa);
   return (*kTables[index])[static_cast<size_t>(isa)];
 }
 

@@ -11,12 +11,12 @@
 namespace halftone {
 
 // Equal to grid.decode in every bit (but for the payload of a NaN).
-using DecodeFunction = void (*)(const uint8_t* blocks, int64_t n, float* weights);
+using DecodeFunction = void (*)(const Grid& grid, const uint8_t* blocks, int64_t n, float* weights);
 
 // y[r] = sum_i x[i] * w[r, i] of `count` rows of `cols` weights, row_bytes apart: what decoding and
 // VectorOps::dot_panel give, in every bit, without the decoded weights touching memory.
-using DotRowsFunction = void (*)(const uint8_t* rows, int64_t row_bytes, int64_t count,
-                                 const float* x, int64_t cols, float* y);
+using DotRowsFunction = void (*)(const Grid& grid, const uint8_t* rows, int64_t row_bytes,
+                                 int64_t count, const float* x, int64_t cols, float* y);
 
 struct GridKernels {
   DecodeFunction decode;
@@ -27,5 +27,8 @@ struct GridKernels {
 using GridKernelTable = std::array<GridKernels, 3>;
 
 const GridKernels& KernelsFor(const Grid& grid, Isa isa);
+
+// Those of every grid of grid/grouped.h.
+const GridKernels& GroupedKernels(Isa isa);
 
 }  // namespace halftone

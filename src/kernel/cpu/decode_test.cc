@@ -45,8 +45,8 @@ TEST(DecodeTest, EveryInstructionSetGivesTheScalarBits) {
           // At the end of its allocation, so that a sanitizer sees a byte read too far.
           const auto bytes = RandomBytes(grid->RowBytes(n), seed);
           std::vector<float> expected(n), actual(n);
-          grid->decode(bytes.data(), n, expected.data());
-          KernelsFor(*grid, isa).decode(bytes.data(), n, actual.data());
+          grid->Decode(bytes.data(), n, expected.data());
+          KernelsFor(*grid, isa).decode(*grid, bytes.data(), n, actual.data());
           for (int64_t i = 0; i < n; ++i) {
             ASSERT_TRUE(Same(actual[i], expected[i]))
                 << grid->name << " " << IsaName(isa) << " weight " << i << " of " << n << ": "
@@ -71,11 +71,11 @@ TEST(DecodeTest, FusedProductsGiveTheBitsOfDecodedOnes) {
           const auto row_bytes = static_cast<int64_t>(grid->RowBytes(cols));
           const auto bytes = RandomBytes(rows * row_bytes, 3);
           std::vector<float> w(rows * cols), x(cols), expected(rows), actual(rows);
-          grid->decode(bytes.data(), rows * cols, w.data());
+          grid->Decode(bytes.data(), rows * cols, w.data());
           for (int64_t i = 0; i < cols; ++i) x[i] = std::sin(static_cast<float>(i + rows));
           VectorOpsFor(isa).dot_panel(w.data(), cols, rows, x.data(), cols, 1, cols,
                                       expected.data(), rows);
-          kernels.dot_rows(bytes.data(), row_bytes, rows, x.data(), cols, actual.data());
+          kernels.dot_rows(*grid, bytes.data(), row_bytes, rows, x.data(), cols, actual.data());
           for (int64_t r = 0; r < rows; ++r) {
             ASSERT_TRUE(Same(actual[r], expected[r]))
                 << grid->name << " " << IsaName(isa) << " row " << r << " of " << rows << "x"

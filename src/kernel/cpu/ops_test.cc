@@ -34,9 +34,9 @@ Floats Random(int64_t n, uint32_t seed, float deviation = 1.0f) {
 // every code, drawn again until they decode to numbers of some moderation.
 Tensor RandomWeights(const Grid& grid, int64_t rows, int64_t cols, uint32_t seed) {
   std::vector<uint8_t> bytes(rows * grid.RowBytes(cols));
-  if (grid.plain && grid.encode != nullptr) {
+  if (grid.plain && grid.writable()) {
     const Floats values = Random(rows * cols, seed, 20.0f);
-    grid.encode(values.data(), rows * cols, nullptr, bytes.data());
+    grid.Encode(values.data(), rows * cols, nullptr, bytes.data());
   } else {
     std::mt19937 engine(seed);
     Floats decoded(grid.block);
@@ -44,7 +44,7 @@ Tensor RandomWeights(const Grid& grid, int64_t rows, int64_t cols, uint32_t seed
     for (size_t at = 0; at < bytes.size(); at += grid.bytes) {
       do {
         for (int i = 0; i < grid.bytes; ++i) bytes[at + i] = static_cast<uint8_t>(engine());
-        grid.decode(bytes.data() + at, grid.block, decoded.data());
+        grid.Decode(bytes.data() + at, grid.block, decoded.data());
       } while (!std::ranges::all_of(decoded, [&](float v) { return std::fabs(v) < limit; }));
     }
   }

@@ -68,7 +68,7 @@ HT_INLINE __m128 Sums256(__m256 a, __m256 b, __m256 c, __m256 e) {
 }
 
 template <class G>
-void DecodeAvx2(const uint8_t* blocks, int64_t n, float* weights) {
+void DecodeAvx2(const Grid& /*grid*/, const uint8_t* blocks, int64_t n, float* weights) {
   using K = Avx2Decoder<G>;
   constexpr int64_t kBytes = K::kStep / G::kBlock * G::kBytes;
   int64_t i = 0;
@@ -88,8 +88,8 @@ void DecodeAvx2(const uint8_t* blocks, int64_t n, float* weights) {
 
 // Four rows at a time: each row's sum is one chain of multiply-adds, which needs others beside it.
 template <class G>
-void DotRowsAvx2(const uint8_t* rows, int64_t row_bytes, int64_t count, const float* x,
-                 int64_t cols, float* y) {
+void DotRowsAvx2(const Grid& /*grid*/, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                 const float* x, int64_t cols, float* y) {
   using K = Avx2Decoder<G>;
   constexpr int64_t kBytes = K::kStep / G::kBlock * G::kBytes;
   const int64_t steps = cols / K::kStep, rest = cols - steps * K::kStep;

@@ -124,7 +124,7 @@ HT_INLINE __m128 Sums512(__m512 a, __m512 b, __m512 c, __m512 e) {
 }
 
 template <class G>
-void DecodeAvx512(const uint8_t* blocks, int64_t n, float* weights) {
+void DecodeAvx512(const Grid& /*grid*/, const uint8_t* blocks, int64_t n, float* weights) {
   using K = Avx512Decoder<G>;
   constexpr int64_t kBytes = K::kStep / G::kBlock * G::kBytes;
   int64_t i = 0;
@@ -144,8 +144,8 @@ void DecodeAvx512(const uint8_t* blocks, int64_t n, float* weights) {
 
 // Four rows at a time: each row's sum is one chain of multiply-adds, which needs others beside it.
 template <class G>
-void DotRowsAvx512(const uint8_t* rows, int64_t row_bytes, int64_t count, const float* x,
-                   int64_t cols, float* y) {
+void DotRowsAvx512(const Grid& /*grid*/, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                   const float* x, int64_t cols, float* y) {
   using K = Avx512Decoder<G>;
   constexpr int64_t kBytes = K::kStep / G::kBlock * G::kBytes;
   const int64_t steps = cols / K::kStep, rest = cols - steps * K::kStep;
