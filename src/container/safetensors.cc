@@ -1,10 +1,11 @@
 // Plain weights in safetensors files, named and shaped as Hugging Face's libraries do:
-// docs/formats/safetensors.md. Read only.
+// docs/formats/safetensors.md.
 
 #include "base/error.h"
 #include "base/printable.h"
 #include "container/container.h"
 #include "container/hf_folder.h"
+#include "container/hf_folder_writer.h"
 
 namespace halftone {
 namespace {
@@ -34,20 +35,34 @@ Checkpoint Open(const std::filesystem::path& path) {
   return checkpoint;
 }
 
-bool CanStore(const Grid& /*grid*/) { return false; }
+bool CanStore(const Grid& grid) { return DtypeOf(grid) != nullptr; }
+
+HfFolderPlan LayOut(const CheckpointPlan& plan) {
+  HfFolderPlan folder;
+  for (const TensorPlan& tensor : plan.tensors) folder.tensors.push_back(PlainHfTensor(tensor));
+  folder.documents = DocumentsWith(plan.documents, nullptr);
+  return folder;
+}
+
+uint64_t FileBytes(const CheckpointPlan& plan) { return HfFolderBytes(LayOut(plan)); }
+
+std::unique_ptr<CheckpointWriter> Create(const std::filesystem::path& path,
+                                         const CheckpointPlan& plan) {
+  return CreateHfFolder(path, plan, LayOut(plan));
+}
 
 }  // namespace
 
 extern const Container kContainer_safetensors;
 constinit const Container kContainer_safetensors{
     .name = "safetensors",
-    .summary = "Hugging Face folder of plain weights in safetensors files (read only)",
+    .summary = "Hugging Face folder of plain weights in safetensors files",
     .dialect = Dialect::kHuggingFace,
     .recognize = &IsHfFolder,
     .open = &Open,
     .can_store = &CanStore,
-    .file_bytes = nullptr,
-    .create = nullptr,
+    .file_bytes = &FileBytes,
+    .create = &Create,
 };
 
 }  // namespace halftone

@@ -1,0 +1,250 @@
+#include "container/hf_folder_writer.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/printable.h"
+
+namespace halftone {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kWeights = "model.safetensors";
+constexpr std::string_view kConfig = "config.json";
+
+// Keys of config.json and whole files that say how a checkpoint is quantized.
+constexpr std::string_view kQuantizationKeys[] = {"quantization_config", "compression_config"};
+constexpr std::string_view kQuantizationFiles[] = {"quantize_config.json", "quant_config.json"};
+
+// transformers refused files without it for years.
+const std::map<std::string, std::string>& FileMetadata() {
+  static const std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  return metadata;
+}
+
+std::vector<SafetensorsEntry> EntriesOf(const HfFolderPlan& folder) {
+  std::vector<SafetensorsEntry> entries;
+  for (const HfTensor& tensor : folder.tensors) {
+    entries.insert(entries.end(), tensor.entries.begin(), tensor.entries.end());
+  }
+  return entries;
+}
+
+// `path` without a slash at the end.
+fs::path FolderPath(const fs::path& path) {
+  fs::path normal = path.lexically_normal();
+  return normal.has_filename() ? normal : normal.parent_path();
+}
+
+void RefuseWhatIsThere(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) return;
+  if (!fs::is_directory(status)) {
+    FailUsage("{}: is a file where a folder is to be written", path.string());
+  }
+  if (!fs::is_empty(path, error) || error) {
+    FailUsage("{}: the folder exists and is not empty; remove it or choose another name",
+              path.string());
+  }
+}
+
+// A folder that disappears unless it gets its name.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(fs::path target) : target_(std::move(target)) {
+    RefuseWhatIsThere(target_);
+    std::string name = target_.string() + ".part-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) {
+      FailIo("{}: cannot create: {}", target_.string(), std::strerror(errno));
+    }
+    path_ = name;
+    // mkdtemp makes folders private; give the result the mode that an ordinary one would have.
+    const mode_t mask = ::umask(0);
+    ::umask(mask);
+    ::chmod(path_.c_str(), 0777 & ~mask);
+  }
+  ~TemporaryFolder() {
+    std::error_code error;
+    if (!path_.empty()) fs::remove_all(path_, error);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const fs::path& target() const { return target_; }
+  const fs::path& path() const { return path_; }
+
+  void Commit() {
+    std::error_code error;
+    fs::rename(path_, target_, error);
+    if (error) {
+      RefuseWhatIsThere(target_);
+      FailIo("{}: cannot finish: {}", target_.string(), error.message());
+    }
+    path_.clear();
+  }
+
+ private:
+  fs::path target_;
+  fs::path path_;
+};
+
+void CheckDocuments(const std::map<std::string, std::string>& documents) {
+  for (const auto& [name, text] : documents) {
+    if (name.empty() || name.find('/') != std::string::npos || name == "." || name == ".." ||
+        name == kWeights) {
+      FailUsage("'{}' is no name for a file beside the weights", Printable(name));
+    }
+  }
+}
+
+class HfFolderWriter : public CheckpointWriter {
+ public:
+  HfFolderWriter(const fs::path& path, const CheckpointPlan& plan, HfFolderPlan plan_of_folder)
+      : plan_(std::move(plan_of_folder)),
+        folder_(FolderPath(path)),
+        weights_(folder_.path() / kWeights, (folder_.target() / kWeights).string(),
+                 EntriesOf(plan_), FileMetadata()) {
+    for (const TensorPlan& tensor : plan.tensors) {
+      names_.push_back(tensor.name);
+      sizes_.push_back(tensor.bytes());
+    }
+    for (const auto& [name, text] : plan_.documents) WriteFile(folder_.path() / name, text);
+    FinishTensors();
+  }
+
+  void Append(std::span<const uint8_t> bytes) override {
+    if (bytes.empty()) return;
+    const std::string path = folder_.target().string();
+    if (current_ == sizes_.size()) {
+      FailUsage("{}: {} bytes after the last of {} tensors", path, bytes.size(), sizes_.size());
+    }
+    const uint64_t left = sizes_[current_] - written_;
+    if (bytes.size() > left) {
+      FailUsage("{}: tensor '{}': {} bytes are more than the {} that are left of {}", path,
+                Printable(names_[current_]), bytes.size(), left, sizes_[current_]);
+    }
+    const HfTensor& tensor = plan_.tensors[current_];
+    written_ += bytes.size();
+    if (!tensor.lay_out) {
+      weights_.Write(entry_, bytes);
+    } else if (bytes.size() == sizes_[current_]) {
+      Lay(tensor, bytes);
+    } else {
+      blocks_.insert(blocks_.end(), bytes.begin(), bytes.end());
+      if (written_ == sizes_[current_]) Lay(tensor, blocks_);
+    }
+    FinishTensors();
+  }
+
+  void Commit() override {
+    if (current_ != sizes_.size()) {
+      FailUsage("{}: tensor '{}': only {} of its {} bytes were written", folder_.target().string(),
+                Printable(names_[current_]), written_, sizes_[current_]);
+    }
+    weights_.Finish();
+    folder_.Commit();
+  }
+
+ private:
+  void Lay(const HfTensor& tensor, std::span<const uint8_t> blocks) {
+    std::vector<std::vector<uint8_t>> parts;
+    for (const SafetensorsEntry& entry : tensor.entries) parts.emplace_back(entry.bytes());
+    tensor.lay_out(blocks, parts);
+    for (size_t i = 0; i < parts.size(); ++i) weights_.Write(entry_ + i, parts[i]);
+  }
+
+  // Goes on to the next tensor if the current one is complete. Those without weights may still have
+  // parts (an empty layer's configuration).
+  void FinishTensors() {
+    while (current_ < sizes_.size() && written_ == sizes_[current_]) {
+      const HfTensor& tensor = plan_.tensors[current_];
+      if (sizes_[current_] == 0 && tensor.lay_out) Lay(tensor, {});
+      entry_ += tensor.entries.size();
+      ++current_;
+      written_ = 0;
+      blocks_ = {};
+    }
+  }
+
+  HfFolderPlan plan_;
+  TemporaryFolder folder_;
+  SafetensorsWriter weights_;
+  std::vector<std::string> names_;
+  std::vector<uint64_t> sizes_;  // bytes of each tensor's blocks
+  size_t current_ = 0;           // the tensor being written
+  size_t entry_ = 0;             // its first entry
+  uint64_t written_ = 0;         // bytes of its blocks
+  std::vector<uint8_t> blocks_;  // of a tensor that comes in pieces and is laid out as a whole
+};
+
+}  // namespace
+
+const SafetensorsDtype* DtypeOf(const Grid& grid) {
+  if (grid.gguf_type < 0) return nullptr;
+  const auto all = AllSafetensorsDtypes();
+  const auto it = std::ranges::find(all, grid.gguf_type, &SafetensorsDtype::gguf_type);
+  return it == all.end() ? nullptr : &*it;
+}
+
+HfTensor PlainHfTensor(const TensorPlan& tensor) {
+  const SafetensorsDtype* dtype = DtypeOf(*tensor.grid);
+  if (dtype == nullptr) {
+    FailUsage("tensor '{}': {} has no dtype in safetensors", Printable(tensor.name),
+              tensor.grid->title);
+  }
+  if (tensor.order != nullptr) {
+    FailUsage("tensor '{}': plain weights have their columns in order", Printable(tensor.name));
+  }
+  return {.entries = {{tensor.name, dtype, tensor.shape}}};
+}
+
+std::map<std::string, std::string> DocumentsWith(const std::map<std::string, std::string>& source,
+                                                 const OrderedJson& config) {
+  std::map<std::string, std::string> documents = source;
+  for (const std::string_view name : kQuantizationFiles) documents.erase(std::string(name));
+  const std::string name(kConfig);
+  const auto old = documents.find(name);
+  if (old == documents.end() && config.is_null()) return documents;
+  OrderedJson json = OrderedJson::object();
+  if (old != documents.end()) {
+    ParseJson(old->second, name);  // for its errors
+    json = OrderedJson::parse(old->second);
+    if (!json.is_object()) FailFormat("{}: must hold an object", name);
+  }
+  bool changed = !config.is_null();
+  for (const std::string_view key : kQuantizationKeys) changed |= json.erase(std::string(key)) > 0;
+  if (!config.is_null()) json["quantization_config"] = config;
+  // An unchanged document stays as it is, to the byte.
+  if (changed) documents[name] = DocumentText(json);
+  return documents;
+}
+
+std::string DocumentText(const OrderedJson& json) {
+  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+}
+
+uint64_t HfFolderBytes(const HfFolderPlan& folder) {
+  return LayOutSafetensors(EntriesOf(folder), FileMetadata()).file_bytes;
+}
+
+std::unique_ptr<CheckpointWriter> CreateHfFolder(const fs::path& path, const CheckpointPlan& plan,
+                                                 HfFolderPlan folder) {
+  CheckDocuments(folder.documents);
+  if (folder.tensors.size() != plan.tensors.size()) {
+    FailUsage("{}: {} tensors are laid out, {} are planned", path.string(), folder.tensors.size(),
+              plan.tensors.size());
+  }
+  return std::make_unique<HfFolderWriter>(path, plan, std::move(folder));
+}
+
+}  // namespace halftone
