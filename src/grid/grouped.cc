@@ -13,9 +13,9 @@
 #include "base/error.h"
 #include "base/half.h"
 #include "grid/e2m1.h"
+#include "grid/grouped_encode.h"
 #include "grid/nibbles.h"
 #include "grid/rounding.h"
-#include "grid/scale_search.h"
 
 namespace halftone {
 namespace {
@@ -40,10 +40,10 @@ constexpr std::array<float, 16> kNf4 = {
     1.0f,
 };
 
-// bitsandbytes' order: sign, then 3 bits without an order of their own.
+// bitsandbytes' order: sign, then 3 bits without an order of their own. It has +0 twice.
 constexpr std::array<float, 16> kFp4 = {
-    0.0f,  0.005208333333f,  0.66666667f,  1.0f,  0.33333333f,  0.5f,  0.16666667f,  0.25f,
-    -0.0f, -0.005208333333f, -0.66666667f, -1.0f, -0.33333333f, -0.5f, -0.16666667f, -0.25f};
+    0.0f, 0.005208333333f,  0.66666667f,  1.0f,  0.33333333f,  0.5f,  0.16666667f,  0.25f,
+    0.0f, -0.005208333333f, -0.66666667f, -1.0f, -0.33333333f, -0.5f, -0.16666667f, -0.25f};
 
 // 1 sign, 4 exponent bits with bias 7, 3 mantissa bits; 0x7F and 0xFF are NaN, read as 0.
 float E4m3(uint8_t code) {
@@ -65,6 +65,7 @@ struct Member : GroupedSpec {
   std::vector<float> levels;          // by code
   std::vector<float> sorted;          // ascending, each level once
   std::vector<uint8_t> sorted_codes;  // the code of each sorted level
+  GroupedEncoder encoder;
   ScalarGrid scalar;
   Grid grid;
 };
@@ -139,52 +140,12 @@ void Decode(const Grid& grid, const uint8_t* blocks, int64_t n, float* weights) 
   }
 }
 
-// The code whose level is nearest to x; of two equally near ones the lower level's.
-uint8_t NearestCode(const Member& member, float x) {
-  const auto& sorted = member.sorted;
-  const auto above = std::ranges::lower_bound(sorted, x);
-  size_t index = static_cast<size_t>(above - sorted.begin());
-  if (index == sorted.size() || (index > 0 && x - sorted[index - 1] <= sorted[index] - x)) --index;
-  return member.sorted_codes[index];
-}
-
-// Round to nearest with the scale that the format's owner would choose: the largest magnitude, or
-// from the smallest to the largest weight, at the ends of the levels.
-void EncodeGroup(const Member& member, const float* w, uint8_t* block) {
-  const GroupedSpec& spec = member.spec;
-  const int n = member.grid.block;
-  std::vector<uint8_t> codes(static_cast<size_t>(n));
-  float low = 0, high = 0;
-  for (int e = 0; e < n; ++e) {
-    low = std::min(low, w[e]);
-    high = std::max(high, w[e]);
-  }
-  float scale;
-  int zero = 0;
-  if (HasZero(spec)) {
-    const int top = (1 << spec.bits) - 1;
-    scale = RoundToReal(spec.scale, (high - low) / static_cast<float>(top));
-    if (scale > 0) zero = RoundAway(-low / scale, 0, top);
-    const float inverse = InverseOrZero(scale);
-    for (int e = 0; e < n; ++e) {
-      codes[e] = static_cast<uint8_t>(std::clamp(NearestInt(w[e] * inverse) + zero, 0, top));
-    }
-  } else {
-    const float largest = std::max(-low, high);
-    float end = member.sorted.back();
-    // GPTQ's and compressed-tensors' integers: half a level of the longer end is given away.
-    if (spec.levels == GroupedLevels::kInteger && spec.after == 1) end += 0.5f;
-    scale = RoundToReal(spec.scale, largest / (end * spec.after));
-    const float inverse = InverseOrZero(scale * spec.after);
-    for (int e = 0; e < n; ++e) codes[e] = NearestCode(member, w[e] * inverse);
-  }
-  PackGroupedBlock(member.grid, scale, zero, codes.data(), block);
-}
-
 void Encode(const Grid& grid, const float* weights, int64_t n, const float* /*importance*/,
             uint8_t* blocks) {
+  std::vector<uint8_t> codes(static_cast<size_t>(grid.block));
   for (int64_t at = 0; at < n; at += grid.block, blocks += grid.bytes) {
-    EncodeGroup(MemberOf(grid), weights + at, blocks);
+    const GroupedFit fit = RoundGroup(MemberOf(grid).encoder, weights + at, codes.data());
+    PackGroupedBlock(grid, fit.scale, fit.zero, codes.data(), blocks);
   }
 }
 
@@ -214,7 +175,8 @@ std::vector<float> LevelsByCode(const GroupedSpec& spec) {
         levels[code] = kFp4[code];
         break;
       case GroupedLevels::kE2m1:
-        levels[code] = kE2m1[code];
+        // ggml's table has no minus zero, which this format's peers keep.
+        levels[code] = code == 8 ? -0.0f : kE2m1[code];
         break;
       case GroupedLevels::kE4m3:
         levels[code] = E4m3(static_cast<uint8_t>(code));
@@ -273,15 +235,22 @@ void Describe(int block, Member& member) {
   grid.encode = &Encode;
 }
 
+bool IsQuantiles(GroupedLevels levels) {
+  return levels == GroupedLevels::kNf4 || levels == GroupedLevels::kFp4;
+}
+
 void Check(const GroupedSpec& spec, int64_t block) {
-  const bool four = spec.levels == GroupedLevels::kNf4 || spec.levels == GroupedLevels::kFp4 ||
-                    spec.levels == GroupedLevels::kE2m1;
+  const bool four = IsQuantiles(spec.levels) || spec.levels == GroupedLevels::kE2m1;
   const bool known = spec.levels == GroupedLevels::kInteger
                          ? spec.bits == 2 || spec.bits == 3 || spec.bits == 4 || spec.bits == 8
                          : spec.bits == (four ? 4 : 8);
   if (!known) FailUnsupported("there is no grid of {} bits of this kind", spec.bits);
   if (block <= 0 || block > (int64_t{1} << 24) || block * spec.bits % 8 != 0) {
     FailUnsupported("groups of {} weights of {} bits are not supported", block, spec.bits);
+  }
+  const bool eight = spec.levels == GroupedLevels::kInteger && spec.bits == 8 && spec.symmetric;
+  if ((spec.after != 1 && !eight) || (spec.nested && !IsQuantiles(spec.levels))) {
+    FailUnsupported("there is no grid {}", GroupedName(spec));
   }
 }
 
@@ -304,7 +273,7 @@ constexpr LevelsRow kLevelsRows[] = {
 // What names without types mean.
 GroupedSpec Usual(const LevelsRow& row) {
   GroupedSpec spec{.levels = row.levels, .bits = row.bits};
-  if (row.levels == GroupedLevels::kNf4 || row.levels == GroupedLevels::kFp4) {
+  if (IsQuantiles(row.levels)) {
     spec.scale = Real::kF32;
     spec.value = Real::kBf16;
   }
@@ -356,10 +325,10 @@ std::span<const float> LevelsOfCodes(const Grid& grid) { return MemberOf(grid).l
 const Grid& GroupedGrid(const GroupedSpec& spec, int64_t cols) {
   const int64_t block = spec.group > 0 ? spec.group : cols;
   Check(spec, block);
-  using Key = std::tuple<GroupedLevels, int, int, bool, Real, Real, float, int64_t>;
+  using Key = std::tuple<GroupedLevels, int, int, bool, bool, Real, Real, float, int64_t>;
   static std::mutex mutex;
   static std::map<Key, std::unique_ptr<Member>> members;
-  const Key key{spec.levels, spec.bits,  spec.group, spec.symmetric,
+  const Key key{spec.levels, spec.bits,  spec.group, spec.symmetric, spec.nested,
                 spec.scale,  spec.value, spec.after, block};
   const std::lock_guard lock(mutex);
   std::unique_ptr<Member>& member = members[key];
@@ -368,6 +337,7 @@ const Grid& GroupedGrid(const GroupedSpec& spec, int64_t cols) {
     made->name = GroupedName(spec);
     made->levels = LevelsByCode(spec);
     SortLevels(*made);
+    made->encoder = GroupedEncoder(made->spec, static_cast<int>(block), made->levels);
     Describe(static_cast<int>(block), *made);
     member = std::move(made);
   }
@@ -376,11 +346,13 @@ const Grid& GroupedGrid(const GroupedSpec& spec, int64_t cols) {
 
 std::string GroupedName(const GroupedSpec& spec) {
   const LevelsRow& row = RowOf(spec);
-  const GroupedSpec usual = Usual(row);
+  GroupedSpec usual = Usual(row);
+  if (spec.after != 1) usual.scale = usual.value = Real::kF32;
   std::string name(row.name);
   name += spec.group > 0 ? ":g" + std::to_string(spec.group) : ":row";
   if (HasZero(spec)) name += ":asym";
   if (spec.after != 1) name += ":absmax";
+  if (spec.nested) name += ":dq";
   if (spec.scale != usual.scale || spec.value != usual.value) {
     name += ":" + std::string(RealName(spec.scale));
     if (spec.value != spec.scale) name += ":" + std::string(RealName(spec.value));
@@ -407,8 +379,11 @@ std::optional<GroupedSpec> ParseGroupedName(std::string_view name) {
       spec.symmetric = false;
     } else if (part == "sym") {
       spec.symmetric = true;
-    } else if (part == "absmax" && row->bits == 8) {
+    } else if (part == "absmax" && row->levels == GroupedLevels::kInteger && row->bits == 8) {
       spec.after = 1.0f / 127;
+      spec.scale = spec.value = Real::kF32;
+    } else if (part == "dq" && IsQuantiles(row->levels)) {
+      spec.nested = true;
     } else if (part.starts_with('g')) {
       const auto [end, error] =
           std::from_chars(part.data() + 1, part.data() + part.size(), spec.group);

@@ -13,8 +13,10 @@
 // This is a layout in memory. In files codes, scales and zeros are tensors of their own and the
 // containers translate; no information is added or lost.
 //
-// Names: int4:g128, int4:g128:asym, int8:row, nf4:g64, fp4:g64, fp8:row; where scales and values
-// are not f16 (nf4 and fp4: scales f32, values bf16) the type follows, int4:g32:bf16.
+// Names: int4:g128, int4:g128:asym, int8:row, nf4:g64, fp4:g64, fp8:row, int8:row:absmax (after is
+// 1/127); where scales and values are not f16 (nf4 and fp4: scales f32, values bf16; absmax: both
+// f32) the type follows, int4:g32:bf16. nf4:g64:dq is nf4:g64 for a file that keeps the scales as
+// 8-bit codes (bitsandbytes' double quantization).
 //
 // Sources: AutoGPTQ and GPTQModel (f16 products), AutoAWQ, bitsandbytes (NF4 and FP4 tables;
 // Dettmers et al. 2023, arXiv:2305.14314), compressed-tensors.
@@ -46,6 +48,9 @@ struct GroupedSpec {
   Real scale = Real::kF16;
   Real value = Real::kF16;
   float after = 1;  // bitsandbytes' int8 keeps the largest magnitude for a scale: 1/127
+  // bitsandbytes' double quantization. It spans groups of several rows, so that blocks have scales
+  // as ever and the container quantizes them; nothing here depends on it but the name.
+  bool nested = false;
 
   bool operator==(const GroupedSpec&) const = default;
 };
