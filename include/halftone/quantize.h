@@ -11,11 +11,18 @@
 namespace halftone {
 
 struct QuantizeOptions {
-  std::string grid;         // a grid or a preset, "q4_0", "q4_k_m"
-  std::string method;       // empty: imatrix where importances are given, else rtn
-  std::string container;    // empty: by the name of the output, gguf by default
-  std::string imatrix;      // an imatrix file of either generation, or empty
-  std::string calibration;  // text to measure importances on, or empty
+  std::string grid;  // a grid or a preset, "q4_0", "q4_k_m"
+  // Empty: best where there is calibration text, imatrix where there is an imatrix file, else rtn.
+  std::string method;
+  std::string container;  // empty: by the name of the output, gguf by default
+  std::string imatrix;    // an imatrix file of either generation, or empty
+  // Text to measure activations on, a plain file; empty: the text that comes with the library,
+  // where the method needs one.
+  std::string calibration;
+  int64_t context = 512;             // tokens in a chunk of it
+  int64_t calibration_chunks = 128;  // at most; 0: all
+  // Goes on where an earlier run with the same input and options was interrupted.
+  bool resume = false;
   int threads = 0;
   Progress* progress = nullptr;  // not owned, may be null
 };
@@ -28,7 +35,14 @@ struct QuantizedTensor {
   uint64_t bytes = 0;
   // Root mean square of the change, relative to the root mean square of the weights; 0 if copied.
   double relative_error = 0;
-  // Why the grid is not the one asked for, or empty ("172 columns are no multiple of 256").
+  // The same of the layer's output on the calibration text, where the method looks at it: of this
+  // tensor, and of what round to nearest would have made of it. 0: not measured.
+  double output_error = 0;
+  double output_error_rtn = 0;
+  double damping = 0;  // of the Gram matrix, relative to its mean diagonal; 0: none
+  double seconds = 0;
+  // Why the grid is not the one asked for ("172 columns are no multiple of 256"), or what the
+  // method did otherwise than usual; or empty.
   std::string note;
 };
 

@@ -7,9 +7,10 @@
 namespace halftone {
 namespace {
 
-void Round(std::span<const float> weights, int64_t rows, int64_t cols, const Statistics& statistics,
-           const Grid& grid, ThreadPool& pool, uint8_t* blocks) {
+Rounding Round(std::span<const float> weights, int64_t rows, int64_t cols,
+               const Statistics& statistics, const Grid& grid, ThreadPool& pool, uint8_t* blocks) {
   RoundRows(weights, rows, cols, statistics.mean_square, grid, pool, blocks);
+  return {};
 }
 
 }  // namespace

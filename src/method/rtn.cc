@@ -6,9 +6,10 @@
 namespace halftone {
 namespace {
 
-void Round(std::span<const float> weights, int64_t rows, int64_t cols, const Statistics&,
-           const Grid& grid, ThreadPool& pool, uint8_t* blocks) {
+Rounding Round(std::span<const float> weights, int64_t rows, int64_t cols, const Statistics&,
+               const Grid& grid, ThreadPool& pool, uint8_t* blocks) {
   RoundRows(weights, rows, cols, {}, grid, pool, blocks);
+  return {};
 }
 
 }  // namespace

@@ -53,6 +53,15 @@ const Architecture& FromHuggingFace(const Checkpoint& checkpoint) {
 
 std::span<const Architecture* const> AllArchitectures() { return kArchitectures; }
 
+const Architecture* FindArchitecture(const Checkpoint& checkpoint) {
+  try {
+    return &ArchitectureOf(checkpoint);
+  } catch (const Error& error) {
+    if (error.kind() == Error::Kind::kUnsupported) return nullptr;
+    throw;
+  }
+}
+
 const Architecture& ArchitectureOf(const Checkpoint& checkpoint) {
   return checkpoint.dialect == Dialect::kGguf ? FromGguf(checkpoint) : FromHuggingFace(checkpoint);
 }

@@ -62,4 +62,7 @@ std::span<const Architecture* const> AllArchitectures();
 // kUnsupported naming it if it is unknown.
 const Architecture& ArchitectureOf(const Checkpoint& checkpoint);
 
+// As ArchitectureOf, but null for an architecture that is not known.
+const Architecture* FindArchitecture(const Checkpoint& checkpoint);
+
 }  // namespace halftone

@@ -34,6 +34,8 @@ bool IsCachedConstant(std::string_view name) {
          name.ends_with(".attn.bias");
 }
 
+}  // namespace
+
 int64_t HeadsOf(RowOrder order, const Hyperparameters& p) {
   switch (order) {
     case RowOrder::kSame:
@@ -45,8 +47,6 @@ int64_t HeadsOf(RowOrder order, const Hyperparameters& p) {
   }
   return 0;
 }
-
-}  // namespace
 
 std::string NameInDialect(Dialect dialect, const RolePlace& place) {
   std::string name;

@@ -39,6 +39,9 @@ struct GgufTensor {
 std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architecture& architecture,
                                     const Hyperparameters& parameters);
 
+// The heads whose rows are interleaved in GGUF where Hugging Face keeps halves; 0 for none.
+int64_t HeadsOf(RowOrder order, const Hyperparameters& parameters);
+
 // The GGUF order of `row` among rows of `heads` heads: the source row it is copied from.
 int64_t SourceRow(int64_t row, int64_t rows, int64_t heads);
 

@@ -1,5 +1,6 @@
 #include "model/forward.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace halftone {
@@ -16,87 +17,138 @@ Workspace::Workspace(const Hyperparameters& p, Ops& ops, int64_t max_tokens)
       up_(ops.Allocate(max_tokens * p.feed_forward)),
       branch_(ops.Allocate(max_tokens * p.width)) {}
 
-class ForwardPass {
- public:
-  ForwardPass(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
-              int64_t tokens, int64_t position, Tap* tap)
-      : m_(model),
-        p_(model.parameters),
-        ops_(ops),
-        cache_(cache),
-        w_(workspace),
-        tokens_(tokens),
-        position_(position),
-        tap_(tap) {}
+std::span<Linear LayerWeights::*const> LinearsOf(Stage stage) {
+  using Member = Linear LayerWeights::*;
+  static constexpr Member kAttention[] = {&LayerWeights::query, &LayerWeights::key,
+                                          &LayerWeights::value};
+  static constexpr Member kAttentionOutput[] = {&LayerWeights::attention_output};
+  static constexpr Member kFeedForward[] = {&LayerWeights::gate, &LayerWeights::up};
+  static constexpr Member kDown[] = {&LayerWeights::down};
+  switch (stage) {
+    case Stage::kAttention:
+      return kAttention;
+    case Stage::kAttentionOutput:
+      return kAttentionOutput;
+    case Stage::kFeedForward:
+      return kFeedForward;
+    case Stage::kDown:
+      return kDown;
+  }
+  return {};
+}
 
-  void Run(std::span<const int32_t> ids, int64_t first_logit, float* logits) {
-    ops_.EmbedRows(*m_.embedding, ids, w_.residual_.get());
-    for (int64_t l = 0; l < p_.layers; ++l) {
-      Attend(l, m_.layers[l]);
-      FeedForward(m_.layers[l]);
+ForwardPass::ForwardPass(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
+                         int64_t tokens, int64_t position)
+    : m_(model),
+      p_(model.parameters),
+      ops_(ops),
+      cache_(cache),
+      w_(workspace),
+      tokens_(tokens),
+      position_(position) {}
+
+void ForwardPass::Embed(std::span<const int32_t> ids) {
+  ops_.EmbedRows(*m_.embedding, ids, w_.residual_.get());
+}
+
+void ForwardPass::SetResidual(const float* residual) {
+  std::copy_n(residual, tokens_ * p_.width, w_.residual_.get());
+}
+
+int64_t ForwardPass::InputWidth(Stage stage) const {
+  switch (stage) {
+    case Stage::kAttentionOutput:
+      return p_.heads * p_.head_dim;
+    case Stage::kDown:
+      return p_.feed_forward;
+    default:
+      return p_.width;
+  }
+}
+
+const float* ForwardPass::Input(const LayerWeights& layer, Stage stage) {
+  if (stage == Stage::kAttentionOutput) return w_.attended_.get();
+  if (stage == Stage::kDown) return w_.gate_.get();
+  const auto& norm = stage == Stage::kAttention ? layer.attention_norm : layer.feed_forward_norm;
+  ops_.RmsNorm(w_.residual_.get(), norm.data(), p_.rms_eps, tokens_, p_.width, w_.normed_.get());
+  return w_.normed_.get();
+}
+
+void ForwardPass::SetInput(Stage stage, const float* input) {
+  float* to = stage == Stage::kAttentionOutput ? w_.attended_.get()
+              : stage == Stage::kDown          ? w_.gate_.get()
+                                               : w_.normed_.get();
+  std::copy_n(input, tokens_ * InputWidth(stage), to);
+}
+
+void ForwardPass::Apply(const LayerWeights& layer, Stage stage, int64_t cache_layer) {
+  switch (stage) {
+    case Stage::kAttention: {
+      Multiply(layer.query, w_.normed_.get(), w_.query_.get());
+      Multiply(layer.key, w_.normed_.get(), w_.key_.get());
+      Multiply(layer.value, w_.normed_.get(), w_.value_.get());
+      ops_.Rope(w_.query_.get(), tokens_, p_.heads, p_.head_dim, m_.rope, m_.inverse_frequency,
+                position_);
+      ops_.Rope(w_.key_.get(), tokens_, p_.kv_heads, p_.head_dim, m_.rope, m_.inverse_frequency,
+                position_);
+      const float scale = 1.0f / std::sqrt(static_cast<float>(p_.head_dim));
+      ops_.Attention(cache_, cache_layer, position_, tokens_, w_.query_.get(), w_.key_.get(),
+                     w_.value_.get(), scale, w_.attended_.get());
+      return;
     }
-    const int64_t rows = tokens_ - first_logit;
-    if (rows <= 0) return;
-    const float* last = w_.residual_.get() + first_logit * p_.width;
-    ops_.RmsNorm(last, m_.output_norm.data(), p_.rms_eps, rows, p_.width, w_.normed_.get());
-    if (tap_ != nullptr) tap_->OnInput(m_.output.name, w_.normed_.get(), rows, p_.width);
-    ops_.MatMul(m_.head(), w_.normed_.get(), rows, logits);
-    if (!m_.output.bias.empty()) {
-      ops_.AddBias(logits, m_.output.bias.data(), rows, p_.vocabulary);
-    }
+    case Stage::kFeedForward:
+      Multiply(layer.gate, w_.normed_.get(), w_.gate_.get());
+      Multiply(layer.up, w_.normed_.get(), w_.up_.get());
+      ops_.SiluMultiply(w_.gate_.get(), w_.up_.get(), tokens_ * p_.feed_forward);
+      return;
+    case Stage::kAttentionOutput:
+      Multiply(layer.attention_output, w_.attended_.get(), w_.branch_.get());
+      break;
+    case Stage::kDown:
+      Multiply(layer.down, w_.gate_.get(), w_.branch_.get());
+      break;
   }
+  ops_.Add(w_.residual_.get(), w_.branch_.get(), tokens_ * p_.width);
+}
 
- private:
-  void Attend(int64_t l, const LayerWeights& layer) {
-    ops_.RmsNorm(w_.residual_.get(), layer.attention_norm.data(), p_.rms_eps, tokens_, p_.width,
-                 w_.normed_.get());
-    Apply(layer.query, w_.normed_.get(), w_.query_.get());
-    Apply(layer.key, w_.normed_.get(), w_.key_.get());
-    Apply(layer.value, w_.normed_.get(), w_.value_.get());
-    ops_.Rope(w_.query_.get(), tokens_, p_.heads, p_.head_dim, m_.rope, m_.inverse_frequency,
-              position_);
-    ops_.Rope(w_.key_.get(), tokens_, p_.kv_heads, p_.head_dim, m_.rope, m_.inverse_frequency,
-              position_);
-    const float scale = 1.0f / std::sqrt(static_cast<float>(p_.head_dim));
-    ops_.Attention(cache_, l, position_, tokens_, w_.query_.get(), w_.key_.get(), w_.value_.get(),
-                   scale, w_.attended_.get());
-    Apply(layer.attention_output, w_.attended_.get(), w_.branch_.get());
-    ops_.Add(w_.residual_.get(), w_.branch_.get(), tokens_ * p_.width);
-  }
+const float* ForwardPass::Output(int64_t rows) {
+  const float* last = w_.residual_.get() + (tokens_ - rows) * p_.width;
+  ops_.RmsNorm(last, m_.output_norm.data(), p_.rms_eps, rows, p_.width, w_.normed_.get());
+  return w_.normed_.get();
+}
 
-  void FeedForward(const LayerWeights& layer) {
-    ops_.RmsNorm(w_.residual_.get(), layer.feed_forward_norm.data(), p_.rms_eps, tokens_, p_.width,
-                 w_.normed_.get());
-    Apply(layer.gate, w_.normed_.get(), w_.gate_.get());
-    Apply(layer.up, w_.normed_.get(), w_.up_.get());
-    ops_.SiluMultiply(w_.gate_.get(), w_.up_.get(), tokens_ * p_.feed_forward);
-    Apply(layer.down, w_.gate_.get(), w_.branch_.get());
-    ops_.Add(w_.residual_.get(), w_.branch_.get(), tokens_ * p_.width);
-  }
-
-  void Apply(const Linear& linear, const float* x, float* y) {
-    if (tap_ != nullptr) tap_->OnInput(linear.name, x, tokens_, linear.weight->cols);
-    ops_.MatMul(*linear.weight, x, tokens_, y);
-    if (!linear.bias.empty()) {
-      ops_.AddBias(y, linear.bias.data(), tokens_, linear.weight->rows);
-    }
-  }
-
-  const ModelWeights& m_;
-  const Hyperparameters& p_;
-  Ops& ops_;
-  KvCache& cache_;
-  Workspace& w_;
-  int64_t tokens_;
-  int64_t position_;
-  Tap* tap_;
-};
+void ForwardPass::Multiply(const Linear& linear, const float* x, float* y) {
+  ops_.MatMul(*linear.weight, x, tokens_, y);
+  if (!linear.bias.empty()) ops_.AddBias(y, linear.bias.data(), tokens_, linear.weight->rows);
+}
 
 void Forward(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
              std::span<const int32_t> tokens, int64_t position, int64_t first_logit, float* logits,
              Tap* tap) {
-  ForwardPass(model, ops, cache, workspace, static_cast<int64_t>(tokens.size()), position, tap)
-      .Run(tokens, first_logit, logits);
+  const auto count = static_cast<int64_t>(tokens.size());
+  ForwardPass pass(model, ops, cache, workspace, count, position);
+  pass.Embed(tokens);
+  for (int64_t l = 0; l < model.parameters.layers; ++l) {
+    const LayerWeights& layer = model.layers[l];
+    for (const Stage stage : kStages) {
+      const float* input = pass.Input(layer, stage);
+      if (tap != nullptr) {
+        for (const auto member : LinearsOf(stage)) {
+          const Linear& linear = layer.*member;
+          tap->OnInput(linear.name, input, count, linear.weight->cols);
+        }
+      }
+      pass.Apply(layer, stage, l);
+    }
+  }
+  const int64_t rows = count - first_logit;
+  if (rows <= 0) return;
+  const float* output = pass.Output(rows);
+  if (tap != nullptr) tap->OnInput(model.output.name, output, rows, model.parameters.width);
+  ops.MatMul(model.head(), output, rows, logits);
+  if (!model.output.bias.empty()) {
+    ops.AddBias(logits, model.output.bias.data(), rows, model.parameters.vocabulary);
+  }
 }
 
 }  // namespace halftone

@@ -1,4 +1,5 @@
-// The one forward pass: token ids in, logits out.
+// The one forward pass: token ids in, logits out; whole, or stage by stage for whoever has to look
+// at (or change) what meets each weight.
 
 #pragma once
 
@@ -6,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "kernel/ops.h"
 #include "model/weights.h"
@@ -36,6 +38,57 @@ class Workspace {
   std::shared_ptr<float[]> key_, value_;       // [max_tokens, kv_heads * head_dim]
   std::shared_ptr<float[]> gate_, up_;         // [max_tokens, feed_forward]
   std::shared_ptr<float[]> branch_;            // [max_tokens, width]
+};
+
+// The stages of a layer: the linear layers of a stage share one input.
+enum class Stage : uint8_t {
+  kAttention,        // query, key, value
+  kAttentionOutput,  // attention_output
+  kFeedForward,      // gate, up
+  kDown,             // down
+};
+inline constexpr Stage kStages[] = {Stage::kAttention, Stage::kAttentionOutput, Stage::kFeedForward,
+                                    Stage::kDown};
+
+// The linear layers of a stage, as members of LayerWeights.
+std::span<Linear LayerWeights::*const> LinearsOf(Stage stage);
+
+// A batch of tokens on its way through the layers, at positions [position, position + tokens) of
+// the cache's sequence. The buffers are the workspace's: one pass at a time may use it.
+class ForwardPass {
+ public:
+  ForwardPass(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
+              int64_t tokens, int64_t position);
+
+  // Begins with the embeddings of `ids`, or with a residual stream [tokens, width] from elsewhere.
+  void Embed(std::span<const int32_t> ids);
+  void SetResidual(const float* residual);
+  const float* residual() const { return w_.residual_.get(); }
+
+  // The input of the stage's linear layers, [tokens, cols]. The stages of a layer come in their
+  // order, or begin with an input from elsewhere (SetInput).
+  const float* Input(const LayerWeights& layer, Stage stage);
+  void SetInput(Stage stage, const float* input);
+  // Applies them and what follows up to the next stage's input or the residual stream.
+  // `cache_layer`: the layer's place in the cache.
+  void Apply(const LayerWeights& layer, Stage stage, int64_t cache_layer);
+
+  // What meets the output matrix: the last `rows` tokens, normed, [rows, width].
+  const float* Output(int64_t rows);
+
+  // Columns of a stage's input.
+  int64_t InputWidth(Stage stage) const;
+
+ private:
+  void Multiply(const Linear& linear, const float* x, float* y);
+
+  const ModelWeights& m_;
+  const Hyperparameters& p_;
+  Ops& ops_;
+  KvCache& cache_;
+  Workspace& w_;
+  int64_t tokens_;
+  int64_t position_;
 };
 
 // Runs tokens at positions [position, position + tokens.size()) of the cache's sequence and writes

@@ -6,7 +6,7 @@
 
 namespace halftone {
 
-// The text of assets/<name>; empty if there is none.
+// The text of that file of assets/ or data/; empty if there is none.
 std::string_view Asset(std::string_view name);
 
 }  // namespace halftone

@@ -12,5 +12,8 @@ namespace halftone {
 // Runs the model over the text file and accumulates E[x^2] of every linear layer's input.
 ImportanceMatrix MeasureImportance(const std::string& model, const std::string& text_file,
                                    const ImatrixOptions& options);
+// The same over a text that is at hand; `source` names it.
+ImportanceMatrix MeasureImportanceOn(const std::string& model, const std::string& text,
+                                     const std::string& source, const ImatrixOptions& options);
 
 }  // namespace halftone

@@ -203,8 +203,7 @@ class Chooser {
   // Vectors of halves become floats, as every GGUF file has them: nothing is lost, and llama.cpp's
   // operators take no others.
   static TensorChoice Keep(const Tensor& tensor) {
-    const bool halves =
-        tensor.grid->plain && tensor.grid->writable() && tensor.grid != &F32Grid();
+    const bool halves = tensor.grid->plain && tensor.grid->writable() && tensor.grid != &F32Grid();
     if (halves && Dimensions(tensor) < 2) return {&F32Grid(), true, "", false};
     return {tensor.grid, false, "", false};
   }

@@ -56,6 +56,10 @@ Source OpenSource(const std::string& path) {
   const Checkpoint& checkpoint = source.checkpoint;
   if (checkpoint.dialect == Dialect::kGguf) {
     for (const Tensor& tensor : checkpoint.tensors) source.tensors.push_back({tensor, 0});
+    source.architecture = FindArchitecture(checkpoint);
+    if (source.architecture != nullptr) {
+      source.hyperparameters = ReadHyperparameters(checkpoint, *source.architecture);
+    }
     source.metadata = checkpoint.metadata;
     // Settings of a split file describe the split, not the model.
     for (const char* key : {"split.no", "split.count", "split.tensors.count"}) {
@@ -64,6 +68,8 @@ Source OpenSource(const std::string& path) {
   } else {
     const Architecture& architecture = ArchitectureOf(checkpoint);
     const Hyperparameters parameters = ReadHyperparameters(checkpoint, architecture);
+    source.architecture = &architecture;
+    source.hyperparameters = parameters;
     source.tensors = GgufTensors(checkpoint, architecture, parameters);
     int64_t count = 0;
     for (const GgufTensor& t : source.tensors) count += t.tensor.count();
@@ -117,18 +123,82 @@ void DecodeRows(const Source& source, const GgufTensor& tensor, int64_t begin, i
   });
 }
 
-std::vector<uint8_t> RowsInOrder(const GgufTensor& tensor) {
-  const Tensor& t = tensor.tensor;
-  std::vector<uint8_t> bytes(t.data.begin(), t.data.end());
-  if (tensor.permuted_heads == 0) return bytes;
-  const bool elements = t.shape.size() == 1;
-  const uint64_t size = elements ? t.row_bytes() / static_cast<uint64_t>(t.cols()) : t.row_bytes();
-  const int64_t count = elements ? t.cols() : t.rows();
+namespace {
+
+// Rows (or, of a vector, elements) of `bytes` between the orders of the two dialects.
+std::vector<uint8_t> Reordered(const Tensor& shape, const Grid& grid,
+                               std::span<const uint8_t> bytes, int64_t heads, bool to_gguf) {
+  std::vector<uint8_t> ordered(bytes.begin(), bytes.end());
+  if (heads == 0) return ordered;
+  const bool elements = shape.shape.size() == 1;
+  const uint64_t size = grid.RowBytes(elements ? 1 : shape.cols());
+  const int64_t count = elements ? shape.cols() : shape.rows();
   for (int64_t r = 0; r < count; ++r) {
-    const auto from = static_cast<uint64_t>(SourceRow(r, count, tensor.permuted_heads));
-    std::memcpy(bytes.data() + static_cast<uint64_t>(r) * size, t.data.data() + from * size, size);
+    const auto gguf = static_cast<uint64_t>(r);
+    const auto other = static_cast<uint64_t>(SourceRow(r, count, heads));
+    std::memcpy(ordered.data() + (to_gguf ? gguf : other) * size,
+                bytes.data() + (to_gguf ? other : gguf) * size, size);
   }
-  return bytes;
+  return ordered;
+}
+
+}  // namespace
+
+std::vector<uint8_t> RowsInOrder(const GgufTensor& tensor) {
+  const Tensor loaded = Loaded(tensor.tensor);
+  return Reordered(loaded, *loaded.grid, loaded.data, tensor.permuted_heads, true);
+}
+
+Checkpoint AsGguf(const Source& source) {
+  Checkpoint checkpoint;
+  checkpoint.path = source.checkpoint.path;
+  checkpoint.container = source.checkpoint.container;
+  checkpoint.dialect = Dialect::kGguf;
+  checkpoint.file_bytes = source.checkpoint.file_bytes;
+  checkpoint.metadata = source.metadata;
+  for (const GgufTensor& t : source.tensors) {
+    Tensor tensor = t.tensor;
+    if (t.permuted_heads > 0) {
+      tensor = MakeTensor(tensor.name, *tensor.grid, tensor.shape, RowsInOrder(t));
+      tensor.order = t.tensor.order;
+    }
+    checkpoint.tensors.push_back(std::move(tensor));
+  }
+  return checkpoint;
+}
+
+DialectPlace PlaceInDialect(const Source& source, const GgufTensor& tensor, Dialect dialect) {
+  if (dialect == Dialect::kGguf) return {tensor.tensor.name, 0};
+  if (source.architecture == nullptr) {
+    FailUnsupported("{}: the tensors of architecture '{}' have no Hugging Face names here",
+                    source.checkpoint.path, source.shape.architecture);
+  }
+  const auto place = PlaceOf(*source.architecture, Dialect::kGguf, tensor.tensor.name);
+  if (!place || place->role->hf.empty()) {
+    FailUnsupported("{}: tensor '{}' has no Hugging Face name", source.checkpoint.path,
+                    tensor.tensor.name);
+  }
+  return {NameInDialect(dialect, *place), HeadsOf(place->role->order, source.hyperparameters)};
+}
+
+std::map<std::string, std::string> DocumentsFor(const Source& source, const Container& container) {
+  if (container.dialect == Dialect::kGguf) return {};
+  if (source.checkpoint.dialect == Dialect::kGguf) {
+    FailUnsupported("{}: a GGUF file has no config.json and tokenizer.json for container '{}'",
+                    source.checkpoint.path, container.name);
+  }
+  return source.checkpoint.documents;
+}
+
+std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,
+                                 const Grid& grid, std::vector<uint8_t> blocks) {
+  const int64_t heads = PlaceInDialect(source, tensor, dialect).permuted_heads;
+  if (heads == 0) return blocks;
+  return Reordered(tensor.tensor, grid, blocks, heads, false);
+}
+
+std::vector<uint8_t> KeptBytes(const Source& source, const GgufTensor& tensor, Dialect dialect) {
+  return InFileOrder(source, tensor, dialect, *tensor.tensor.grid, RowsInOrder(tensor));
 }
 
 }  // namespace halftone

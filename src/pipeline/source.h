@@ -2,10 +2,12 @@
 
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "container/container.h"
 #include "model/dialect.h"
 #include "pipeline/presets.h"
 #include "tensor/checkpoint.h"
@@ -18,6 +20,9 @@ struct Source {
   std::vector<GgufTensor> tensors;  // in the order of the file to be written
   ModelShape shape;
   int64_t parameters = 0;
+  // Null for GGUF files of an architecture that src/model does not know.
+  const Architecture* architecture = nullptr;
+  Hyperparameters hyperparameters;  // where there is an architecture
 };
 
 // Opens a .gguf file or a Hugging Face folder. A GGUF file may be of any architecture; a folder
@@ -31,5 +36,28 @@ void DecodeRows(const Source& source, const GgufTensor& tensor, int64_t begin, i
 
 // The bytes of the whole tensor in GGUF order, without decoding.
 std::vector<uint8_t> RowsInOrder(const GgufTensor& tensor);
+
+// The source as a checkpoint in the GGUF dialect, to be run: its tensors under their GGUF names,
+// rows in GGUF's order.
+Checkpoint AsGguf(const Source& source);
+
+// The name of a tensor in the dialect, and its heads whose rows are in another order there than in
+// GGUF. Throws Error (kUnsupported) where the source's architecture is not known.
+struct DialectPlace {
+  std::string name;
+  int64_t permuted_heads = 0;
+};
+DialectPlace PlaceInDialect(const Source& source, const GgufTensor& tensor, Dialect dialect);
+
+// The small files beside the weights that a container of Hugging Face's kind writes; none for
+// others. Throws Error (kUnsupported) if the source has none to give.
+std::map<std::string, std::string> DocumentsFor(const Source& source, const Container& container);
+
+// Blocks on `grid` of a tensor's rows, which come in GGUF's order, in the order of the dialect.
+std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,
+                                 const Grid& grid, std::vector<uint8_t> blocks);
+
+// The bytes of a tensor that is copied, in the order of the dialect.
+std::vector<uint8_t> KeptBytes(const Source& source, const GgufTensor& tensor, Dialect dialect);
 
 }  // namespace halftone

@@ -14,8 +14,7 @@ std::vector<GridInfo> Grids() {
   std::vector<GridInfo> grids;
   for (const Grid* grid : AllGrids()) {
     grids.push_back({std::string(grid->name), grid->bits_per_weight(), grid->block,
-                     grid->writable(), grid->plain,
-                     grid->importance == Importance::kRequired});
+                     grid->writable(), grid->plain, grid->importance == Importance::kRequired});
   }
   return grids;
 }

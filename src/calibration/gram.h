@@ -1,0 +1,31 @@
+// Second moments of the inputs of linear layers.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernel/ops.h"
+
+namespace halftone {
+
+// The mean of a b^T over tokens. The products of one batch are summed in f32, batches in f64.
+class GramSum {
+ public:
+  explicit GramSum(int64_t n) : n_(n), sum_(static_cast<size_t>(n * n)) {}
+
+  // a, b: [tokens, n]; where they are the same, only half is computed.
+  void Add(const float* a, const float* b, int64_t tokens, Ops& ops);
+
+  int64_t tokens() const { return tokens_; }
+  // [n, n], row i: a[i] b^T.
+  std::vector<float> Mean() const;
+
+ private:
+  int64_t n_;
+  int64_t tokens_ = 0;
+  std::vector<double> sum_;  // the upper triangle and its mirror are added as they come
+};
+
+}  // namespace halftone

@@ -1,0 +1,70 @@
+// Calibration layer by layer, for methods that want to know what a weight meets in the model as far
+// as it is rounded already.
+//
+// Two residual streams of all calibration tokens run through the model side by side: the original's
+// and the rounded one's. At each stage (the linear layers that share an input) the statistics of
+// the inputs are measured, the caller rounds the weights, and the rounded stream goes on through
+// them. Memory: the streams and the inputs of one stage; of the model one layer at a time.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/chunks.h"
+#include "engine/session.h"
+#include "halftone/progress.h"
+
+namespace halftone {
+
+struct LayerwiseOptions {
+  bool drift = false;           // keep the original's stream too and measure E[(x0 - x) x^T]
+  int64_t held_out_chunks = 0;  // of the last chunks: they are measured apart
+  Progress* progress = nullptr;
+};
+
+// As method/method.h's Statistics, owned.
+struct StageStatistics {
+  std::vector<float> gram, drift, held_gram, held_drift;  // [cols, cols] each, or empty
+  int64_t tokens = 0;
+};
+
+// Rounds the weight of that name (GGUF dialect) and returns the rounded tensor. Statistics are null
+// where they were not measured because the whole stage is finished.
+using RoundWeight =
+    std::function<Tensor(const std::string& name, const StageStatistics* statistics)>;
+// Whether the weight needs no statistics any more.
+using IsFinished = std::function<bool(const std::string& name)>;
+
+class LayerwiseCalibration {
+ public:
+  // `model` must be in the GGUF dialect. Throws Error (kUsage) if held_out_chunks leaves no chunk.
+  LayerwiseCalibration(std::shared_ptr<const LoadedModel> model, ChunkedText chunks,
+                       const LayerwiseOptions& options);
+
+  // What meets the output matrix in the original model. Runs it once from end to end.
+  StageStatistics Output();
+
+  // Every linear layer of every layer, in the order of the stages. `embedding`: the rounded token
+  // embedding if it is rounded, else null.
+  void Run(const Tensor* embedding, const RoundWeight& round, const IsFinished& finished);
+
+ private:
+  struct Stream;
+
+  StageStatistics Measure(Stream& original, Stream& rounded, const LayerWeights& original_layer,
+                          const LayerWeights& rounded_layer, Stage stage);
+  int64_t chunk_tokens() const { return chunks_.length; }
+  void CheckCancelled() const;
+
+  std::shared_ptr<const LoadedModel> model_;
+  ChunkedText chunks_;
+  LayerwiseOptions options_;
+  std::unique_ptr<KvCache> cache_;  // of one layer
+  Workspace workspace_;
+};
+
+}  // namespace halftone

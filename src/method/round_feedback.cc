@@ -1,0 +1,64 @@
+#include "method/round_feedback.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "method/factor.h"
+#include "method/feedback.h"
+#include "method/round_rows.h"
+
+namespace halftone {
+namespace {
+
+constexpr double kDamping = 0.01;
+
+}  // namespace
+
+std::vector<float> Importances(const Statistics& statistics, int64_t cols) {
+  if (!statistics.mean_square.empty()) {
+    return {statistics.mean_square.begin(), statistics.mean_square.end()};
+  }
+  std::vector<float> importance;
+  if (statistics.gram.empty()) return importance;
+  for (int64_t i = 0; i < cols; ++i) importance.push_back(statistics.gram[i * cols + i]);
+  const bool usable = std::ranges::all_of(importance, [](float v) { return std::isfinite(v); }) &&
+                      std::ranges::any_of(importance, [](float v) { return v > 0; });
+  if (!usable) importance.clear();
+  return importance;
+}
+
+Rounding RoundByGram(std::span<const float> weights, int64_t rows, int64_t cols,
+                     const Statistics& statistics, float drift_share, const Grid& grid,
+                     ThreadPool& pool, uint8_t* blocks) {
+  Rounding rounding;
+  const auto without_feedback = [&](const char* why) {
+    RoundRows(weights, rows, cols, Importances(statistics, cols), grid, pool, blocks);
+    rounding.note = why;
+    return rounding;
+  };
+  if (grid.plain) return without_feedback("");
+  if (grid.scalar == nullptr) return without_feedback("no feedback on this grid");
+  if (statistics.gram.empty()) return without_feedback("no statistics of its inputs");
+  const auto factor = FactorGram(statistics.gram, cols, kDamping, pool);
+  if (!factor) return without_feedback("the Gram matrix is not positive definite");
+
+  rounding.damping = factor->damping;
+  if (factor->damping > kDamping) rounding.note = "the Gram matrix needed more damping";
+  std::vector<float> damped(statistics.gram.begin(), statistics.gram.end());
+  double mean = 0;
+  for (int64_t i = 0; i < cols; ++i) mean += damped[i * cols + i] / static_cast<double>(cols);
+  for (int64_t i = 0; i < cols; ++i) {
+    damped[i * cols + i] += static_cast<float>(factor->damping * mean);
+  }
+  FeedbackProblem problem;
+  problem.weights = weights;
+  problem.rows = rows;
+  problem.factor = &*factor;
+  problem.gram = damped;
+  problem.drift = statistics.drift;
+  problem.drift_share = statistics.drift.empty() ? 0 : drift_share;
+  RoundWithFeedback(problem, grid, {}, pool, blocks);
+  return rounding;
+}
+
+}  // namespace halftone

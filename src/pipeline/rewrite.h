@@ -1,0 +1,83 @@
+// Writing a model anew: what quantize and convert share.
+
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "container/container.h"
+#include "halftone/quantize.h"
+#include "pipeline/presets.h"
+#include "pipeline/source.h"
+
+namespace halftone {
+
+// What happens to one tensor.
+struct Job {
+  const GgufTensor* source = nullptr;
+  TensorChoice choice;
+  std::vector<float> importance;  // [matrices, cols] or empty
+};
+
+struct RewritePlan {
+  std::shared_ptr<const Source> source;
+  const Container* container = nullptr;
+  std::vector<Job> jobs;  // in file order
+  CheckpointPlan file;    // its tensors parallel `jobs`
+};
+
+// The container of that name; where it is empty, the first that can store the grid. Throws Error
+// (kUsage) if it cannot be written.
+const Container& ChooseContainer(const std::string& name, const Grid& grid);
+
+// Throws Error (kUsage) if the container cannot hold one of the plan's tensors.
+void CheckStorable(const RewritePlan& plan);
+
+// Throws Error (kUsage) if the output is the input, or a folder where a file is to be written.
+void CheckOutput(const std::string& input, const std::string& output, const Container& container);
+
+// Names, sizes and notes of the plan's tensors; nothing measured yet.
+QuantizeReport MakeReport(const RewritePlan& plan, const std::string& output);
+
+// Writes the plan's tensors in their order, whatever order they are finished in.
+class RewriteWriter {
+ public:
+  RewriteWriter(const RewritePlan& plan, const std::string& output);
+
+  // All blocks of a quantized job's tensor, in GGUF order. Tensors that are not quantized are
+  // copied when their turn comes.
+  void Put(size_t job, std::vector<uint8_t> blocks);
+
+  // A piece of the first quantized job that has not been written, for tensors that are never whole
+  // in memory; `last` ends it.
+  void Append(std::span<const uint8_t> piece, bool last);
+
+  // Finishes the file; every quantized job must have been put.
+  void Commit();
+
+ private:
+  void Advance();
+
+  const RewritePlan& plan_;
+  std::unique_ptr<CheckpointWriter> writer_;
+  std::vector<std::vector<uint8_t>> waiting_;  // by job
+  std::vector<bool> ready_;
+  size_t next_ = 0;
+};
+
+// The relative change that blocks of a tensor's rows mean: root mean squares.
+struct ChangeSum {
+  double weight = 0;
+  double change = 0;
+  void Add(std::span<const float> weights, int64_t rows, int64_t cols, const Grid& grid,
+           std::span<const uint8_t> blocks, ThreadPool& pool);
+  double Relative() const;
+};
+
+double SecondsSince(std::chrono::steady_clock::time_point start);
+
+}  // namespace halftone
