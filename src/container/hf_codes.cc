@@ -1,0 +1,87 @@
+#include "container/hf_codes.h"
+
+#include <cstring>
+#include <numeric>
+
+#include "base/half.h"
+
+namespace halftone {
+
+void NibblesToBlock(const uint8_t* packed, FirstNibble first, int n, uint8_t* block) {
+  const bool high = first == FirstNibble::kHigh;
+  if (n % 32 != 0) {
+    for (int i = 0; i < n / 2; ++i) {
+      block[i] = high ? static_cast<uint8_t>(packed[i] >> 4 | packed[i] << 4) : packed[i];
+    }
+    return;
+  }
+  // Byte k has codes 2k and 2k + 1; the block's byte i has codes i and i + 16.
+  for (int e = 0; e < n; e += 32, packed += 16, block += 16) {
+    uint8_t even[16], odd[16];
+    for (int k = 0; k < 16; ++k) {
+      even[k] = high ? packed[k] >> 4 : packed[k] & 15;
+      odd[k] = high ? packed[k] & 15 : packed[k] >> 4;
+    }
+    for (int k = 0; k < 8; ++k) {
+      block[2 * k] = static_cast<uint8_t>(even[k] | even[8 + k] << 4);
+      block[2 * k + 1] = static_cast<uint8_t>(odd[k] | odd[8 + k] << 4);
+    }
+  }
+}
+
+void NibblesFromBlock(const uint8_t* block, FirstNibble first, int n, uint8_t* packed) {
+  const bool high = first == FirstNibble::kHigh;
+  if (n % 32 != 0) return NibblesToBlock(block, first, n, packed);
+  for (int e = 0; e < n; e += 32, packed += 16, block += 16) {
+    for (int k = 0; k < 16; ++k) {
+      const int at = 2 * k % 16, shift = k < 8 ? 0 : 4;
+      const int even = block[at] >> shift & 15, odd = block[at + 1] >> shift & 15;
+      packed[k] = static_cast<uint8_t>(high ? even << 4 | odd : odd << 4 | even);
+    }
+  }
+}
+
+void FlipSigns(const uint8_t* from, int64_t n, uint8_t* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = from[i] ^ 0x80;
+}
+
+void UnpackBits(const uint8_t* packed, int bits, int64_t n, uint8_t* codes) {
+  const unsigned mask = (1u << bits) - 1;
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t at = i * bits / 8;
+    const int shift = static_cast<int>(i * bits % 8);
+    unsigned two = packed[at];
+    if (shift + bits > 8) two |= static_cast<unsigned>(packed[at + 1]) << 8;
+    codes[i] = static_cast<uint8_t>(two >> shift & mask);
+  }
+}
+
+void PackBits(const uint8_t* codes, int bits, int64_t n, uint8_t* packed) {
+  std::memset(packed, 0, static_cast<size_t>((n * bits + 7) / 8));
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t at = i * bits / 8;
+    const int shift = static_cast<int>(i * bits % 8);
+    const unsigned two = static_cast<unsigned>(codes[i]) << shift;
+    packed[at] |= static_cast<uint8_t>(two);
+    if (shift + bits > 8) packed[at + 1] |= static_cast<uint8_t>(two >> 8);
+  }
+}
+
+const SafetensorsDtype& DtypeOf(Real real) {
+  return *FindSafetensorsDtype(real == Real::kF32 ? "F32" : real == Real::kF16 ? "F16" : "BF16");
+}
+
+const Grid& PlainGrid(Real real) { return *FindGridByGgufType(DtypeOf(real).gguf_type); }
+
+void StoreNumber(Real real, float value, uint8_t* p) {
+  if (real == Real::kF32) return StoreLe(p, value);
+  StoreLe(p, real == Real::kF16 ? F32ToF16(value) : F32ToBf16(value));
+}
+
+int BlockWithin(int64_t group, int64_t cols) {
+  constexpr int64_t kMost = int64_t{1} << 24;
+  const int64_t block = std::gcd(group, cols);
+  return block == 0 || block > kMost || block % 8 != 0 ? 0 : static_cast<int>(block);
+}
+
+}  // namespace halftone
