@@ -76,7 +76,9 @@ TEST_P(TransformersLogits, AgreeWithinAThousandthOfTheirRange) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, TransformersLogits, testing::Values("tiny-bf16", "small-bf16"));
+INSTANTIATE_TEST_SUITE_P(Fixtures, TransformersLogits,
+                         testing::Values("tiny-bf16", "small-bf16", "tiny-bnb-nf4",
+                                         "tiny-bnb-nf4-dq", "tiny-bnb-fp4", "tiny-bnb-int8"));
 
 class LlamaCppLogits : public testing::TestWithParam<const char*> {};
 
