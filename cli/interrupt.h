@@ -14,6 +14,10 @@ void WatchInterrupts();
 // Whether one came since the last Clear.
 bool Interrupted();
 
+// Waits until there is something to read from the descriptor or it has ended. False after an
+// interrupt, also one that came before the call and was not forgotten.
+bool WaitForInput(int fd);
+
 // Whether the reader of one of the streams is gone, so that there is nobody to tell anything.
 bool BrokenPipe();
 

@@ -113,6 +113,10 @@ Json QuantizeJson(const QuantizeReport& report) {
                        {"grid", t.grid},
                        {"bytes", t.bytes},
                        {"relative_error", t.relative_error},
+                       {"output_error", t.output_error},
+                       {"output_error_rtn", t.output_error_rtn},
+                       {"damping", t.damping},
+                       {"seconds", t.seconds},
                        {"note", t.note}});
   }
   return {{"output", report.output},

@@ -113,21 +113,26 @@ void ConsoleProgress::Loop() {
   }
 }
 
-// "52 %  45.2M/s  1:12 left"
-std::string ConsoleProgress::Figures(double elapsed) const {
+// "52 %  45.2M/s  1:12 left", or less of it where there is no room.
+std::string ConsoleProgress::Figures(double elapsed, int columns) const {
   const auto done = static_cast<double>(done_.load(std::memory_order_relaxed));
   if (total_ <= 0) return HumanSeconds(elapsed);
   const double fraction = std::clamp(done / static_cast<double>(total_), 0.0, 1.0);
-  std::string out = fmt::format("{:3.0f} %", std::floor(fraction * 100));
-  if (done <= 0) return out + "  " + HumanSeconds(elapsed);
-  out += fmt::format("  {}/s", HumanCount(done / elapsed));
-  return out + fmt::format("  {} left", HumanSeconds(elapsed * (1 - fraction) / fraction));
+  const std::string share = fmt::format("{:3.0f} %", std::floor(fraction * 100));
+  if (done <= 0) return share + "  " + HumanSeconds(elapsed);
+  const std::string speed = fmt::format("  {}/s", HumanCount(done / elapsed));
+  const std::string left =
+      fmt::format("  {} left", HumanSeconds(elapsed * (1 - fraction) / fraction));
+  for (const std::string& figures : {share + speed + left, share + left}) {
+    if (DisplayWidth(figures) <= columns) return figures;
+  }
+  return share;
 }
 
 void ConsoleProgress::Draw(double elapsed) {
-  // The last column stays free: a terminal that wraps there would scroll.
-  const int columns = TerminalColumns(STDERR_FILENO) - 1;
-  const std::string figures = Figures(elapsed);
+  // The last columns stay free: a terminal that wraps would scroll, and Ctrl-C is shown as ^C.
+  const int columns = TerminalColumns(STDERR_FILENO) - 3;
+  const std::string figures = Figures(elapsed, columns - 2);
   const int room = columns - DisplayWidth(figures) - 2;
   const std::string task = Shorten(task_, std::max(0, room));
   std::string line = task;
@@ -146,7 +151,7 @@ void ConsoleProgress::Draw(double elapsed) {
 void ConsoleProgress::Log(double elapsed) {
   if (elapsed < kLongTask || duration<double>(Clock::now() - logged_).count() < kLogEvery) return;
   logged_ = Clock::now();
-  std::string figures = Figures(elapsed);
+  std::string figures = Figures(elapsed, 80);
   figures.erase(0, figures.find_first_not_of(' '));
   WriteError(fmt::format("halftone: {}: {}\n", task_, figures));
 }

@@ -41,7 +41,7 @@ class ConsoleProgress : public Progress {
   void Log(double elapsed);
   void Erase();
   double Elapsed() const;
-  std::string Figures(double elapsed) const;
+  std::string Figures(double elapsed, int columns) const;
 
   const bool terminal_;
   const bool colour_;

@@ -18,14 +18,19 @@ class QuantizeCommand : public Command {
         ->option_text("NAME")
         ->required();
     app.add_option("--method", options_.method,
-                   "How each weight is rounded; without it imatrix where importances are given, "
-                   "else rtn")
+                   "How each weight is rounded; without it best where there is calibration text, "
+                   "imatrix where there is an imatrix file, else rtn")
         ->option_text("NAME");
     app.add_option("--container", options_.container,
-                   "File format; without it what the output's name says, else gguf")
+                   "File format; without it the first that holds the grid")
         ->option_text("NAME");
-    app.add_option("--calibration", options_.calibration, "Text to measure importances on")
+    app.add_option("--calibration", options_.calibration,
+                   "Text to measure activations on; without it, where the method needs one, the "
+                   "text that comes with halftone")
         ->option_text("FILE");
+    AddContext(app, options_.context, "Tokens in a chunk of it");
+    AddChunks(app, options_.calibration_chunks);
+    app.add_flag("--resume", options_.resume, "Go on where an interrupted run ended");
     app.add_option("--imatrix", options_.imatrix, "Importance matrix, .gguf or .dat")
         ->option_text("FILE");
     AddThreads(app, options_.threads);
@@ -43,7 +48,7 @@ class QuantizeCommand : public Command {
            HelpParagraph(
                "JSON: output, grid, method, container, file_bytes, tensor_bytes, "
                "bits_per_weight, seconds, dry_run, tensors [name, shape, source_grid, grid, "
-               "bytes, relative_error, note]");
+               "bytes, relative_error, output_error, output_error_rtn, damping, seconds, note]");
   }
 
   void Run(Console& console) override {

@@ -148,6 +148,8 @@ class RunCommand : public Command {
     for (bool more = true; more;) {
       if (terminal) {
         std::fputs(text.empty() ? console.Dim("> ").c_str() : console.Dim(". ").c_str(), stderr);
+        // A terminal gives a line at a time, so that none is left in the buffer.
+        if (!WaitForInput(STDIN_FILENO)) return false;
       }
       std::string line;
       if (!std::getline(std::cin, line) || Interrupted()) return false;
