@@ -43,21 +43,20 @@ TEST_P(GptqWeightsTest, DecodeAsGptqModelDoes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Fixtures, GptqWeightsTest,
-    testing::Values(Folder{"tiny-gptq-4bit-g128", "int4:g128"},
-                    Folder{"tiny-gptq-4bit-g128-actorder", "int4:g128", true},
-                    Folder{"tiny-gptq-8bit-g128", "int8:g128"},
-                    Folder{"tiny-gptq-3bit-g64", "int3:g64"},
-                    Folder{"small-gptq-2bit-g64", "int2:g64"},
-                    // A zero of 0 borrows from its neighbour in the word.
-                    Folder{"small-gptq-4bit-g32-asym-v1", "int4:g32:asym"},
-                    Folder{"small-gptq-4bit-g64-asym-v2", "int4:g64:asym"}),
-    [](const auto& info) {
-      std::string name = info.param.name;
-      std::ranges::replace(name, '-', '_');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Fixtures, GptqWeightsTest,
+                         testing::Values(Folder{"tiny-gptq-4bit-g128", "int4:g128"},
+                                         Folder{"tiny-gptq-4bit-g128-actorder", "int4:g128", true},
+                                         Folder{"tiny-gptq-8bit-g128", "int8:g128"},
+                                         Folder{"tiny-gptq-3bit-g64", "int3:g64"},
+                                         Folder{"small-gptq-2bit-g64", "int2:g64"},
+                                         // A zero of 0 borrows from its neighbour in the word.
+                                         Folder{"small-gptq-4bit-g32-asym-v1", "int4:g32:asym"},
+                                         Folder{"small-gptq-4bit-g64-asym-v2", "int4:g64:asym"}),
+                         [](const auto& info) {
+                           std::string name = info.param.name;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace halftone
