@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <tuple>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "grid/grouped.h"
 
 namespace halftone {
 namespace {
@@ -166,13 +169,20 @@ unsigned HoldAtPosition(int64_t i, int64_t n) {
   return hold;
 }
 
+// The preset's own grid. Where its groups are whole rows, that of any row stands for all.
+const Grid& BaseOf(const Preset& preset) {
+  constexpr int64_t kAnyRow = 8;
+  if (const Grid* grid = FindGrid(preset.base, kAnyRow)) return *grid;
+  return GridNamed(preset.base);
+}
+
 // Chooses for one tensor after another, counting those of each kind.
 class Chooser {
  public:
   Chooser(const Preset& preset, const ModelShape& shape, bool has_importance)
       : preset_(preset),
         shape_(shape),
-        base_(GridNamed(preset.base)),
+        base_(BaseOf(preset)),
         model_(HoldForModel(shape, has_importance)) {
     for (const RuleRow& rule : kRules) {
       if (Lists(rule.presets, preset.name)) rules_.push_back(&rule);
@@ -187,6 +197,7 @@ class Chooser {
 
   TensorChoice Choose(const Tensor& tensor) {
     if (!IsQuantizable(tensor)) return Keep(tensor);
+    if (base_.grouped != nullptr) return Group(tensor);
     if (base_.plain) return {&base_, true, "", false};
     const Kind kind = KindOf(tensor, shape_);
     const Grid* grid = Raise(kind, ByRule(kind, Hold(kind, tensor)));
@@ -206,6 +217,19 @@ class Chooser {
     const bool halves = tensor.grid->plain && tensor.grid->writable() && tensor.grid != &F32Grid();
     if (halves && Dimensions(tensor) < 2) return {&F32Grid(), true, "", false};
     return {tensor.grid, false, "", false};
+  }
+
+  // The linear layers alone: checkpoints of these grids keep embedding and output as they are.
+  TensorChoice Group(const Tensor& tensor) const {
+    const Kind kind = KindOf(tensor, shape_);
+    if (kind == kOutput || kind == kEmbedding) return {tensor.grid, false, "", false};
+    const int64_t cols = tensor.cols();
+    const GroupedSpec& spec = *base_.grouped;
+    if (spec.group > 0 && cols % spec.group != 0) {
+      return {tensor.grid, false, fmt::format("{} columns are no multiple of {}", cols, spec.group),
+              false};
+    }
+    return {&GroupedGrid(spec, cols), true, "", false};
   }
 
   // The conditions that hold for this tensor, which is thereby counted.
@@ -276,6 +300,20 @@ class Chooser {
   int64_t count_[kOther + 1] = {};
 };
 
+// Presets of grouped grids, made when they are first asked for.
+const Preset* GroupedPreset(std::string_view name) {
+  if (!ParseGroupedName(name)) return nullptr;
+  static std::mutex mutex;
+  static std::map<std::string, Preset, std::less<>> presets;
+  const std::lock_guard lock(mutex);
+  auto it = presets.find(name);
+  if (it == presets.end()) {
+    it = presets.emplace(std::string(name), Preset{}).first;
+    it->second = {it->first, "every linear layer on this grid", it->first, -1, false, false};
+  }
+  return &it->second;
+}
+
 bool IsWritable(std::string_view grid) {
   const Grid* found = FindGrid(grid);
   return found != nullptr && found->writable();
@@ -337,6 +375,7 @@ const Preset& PresetNamed(std::string_view name) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   if (const Preset* preset = FindPreset(lower)) return *preset;
+  if (const Preset* preset = GroupedPreset(lower)) return *preset;
   if (FindGrid(lower) != nullptr) FailUsage("grid '{}' can be read but not written", lower);
   if (std::ranges::find(kMixes, lower, &Preset::name) != std::end(kMixes)) {
     FailUsage("'{}' needs a grid that can be read but not written", lower);

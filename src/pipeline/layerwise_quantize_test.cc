@@ -1,0 +1,131 @@
+// Quantizing with methods that run the model while they round it.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "container/container.h"
+#include "halftone/error.h"
+#include "halftone/evaluate.h"
+#include "halftone/quantize.h"
+#include "tests/testing/shared.h"
+#include "tests/testing/temp_folder.h"
+
+namespace halftone {
+namespace {
+
+namespace fs = std::filesystem;
+
+// ref-75m is the only model of ../shared that brings a tokenizer and is trained; few tokens keep
+// the tests short.
+class LayerwiseQuantizeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    HALFTONE_NEED_SHARED("models/ref-75m");
+    model_ = SharedPath("models/ref-75m").string();
+  }
+
+  QuantizeOptions Options(const std::string& method, int threads = 0) const {
+    QuantizeOptions options;
+    options.grid = "q3_k_m";
+    options.method = method;
+    options.calibration = SharedPath("text/calibration.txt").string();
+    options.context = 128;
+    options.calibration_chunks = 8;
+    options.threads = threads;
+    return options;
+  }
+
+  std::string Out(const std::string& name) const { return (folder_.path() / name).string(); }
+
+  double Divergence(const std::string& file) const {
+    EvaluateOptions options;
+    options.reference = model_;
+    options.context = 128;
+    options.chunks = 4;
+    return Evaluate(file, SharedPath("text/evaluation.txt").string(), options).kld_mean.value;
+  }
+
+  std::string model_;
+  TempFolder folder_;
+};
+
+// Stops a run after a number of steps, as Ctrl-C would.
+class StopAfter : public Progress {
+ public:
+  explicit StopAfter(int polls) : left_(polls) {}
+  void Begin(std::string_view task, int64_t) override { rounding_ = task.starts_with("round"); }
+  void Advance(int64_t) override { left_ -= rounding_; }
+  void End() override {}
+  void Note(std::string_view) override {}
+  bool Cancelled() override { return left_ <= 0; }
+
+ private:
+  bool rounding_ = false;
+  int left_;
+};
+
+TEST_F(LayerwiseQuantizeTest, LosesLessThanImportancesAtTheSameBytes) {
+  QuantizeOptions imatrix = Options("imatrix");
+  const QuantizeReport plain = Quantize(model_, Out("imatrix.gguf"), imatrix);
+  const QuantizeReport best = Quantize(model_, Out("best.gguf"), Options("best"));
+  EXPECT_EQ(best.tensor_bytes, plain.tensor_bytes);
+  EXPECT_LT(Divergence(Out("best.gguf")), 0.7 * Divergence(Out("imatrix.gguf")));
+  for (size_t i = 0; i < best.tensors.size(); ++i) {
+    const QuantizedTensor& t = best.tensors[i];
+    EXPECT_EQ(t.grid, plain.tensors[i].grid);
+    if (t.output_error == 0) continue;
+    EXPECT_GT(t.damping, 0) << t.name;
+  }
+  EXPECT_EQ(folder_.Files(), 2) << "the journal must be gone";
+}
+
+TEST_F(LayerwiseQuantizeTest, ResumesToTheSameBytesAndDoesNotDependOnThreads) {
+  Quantize(model_, Out("whole.gguf"), Options("best", 2));
+  QuantizeOptions options = Options("best", 1);
+  StopAfter stop(9);
+  options.progress = &stop;
+  try {
+    Quantize(model_, Out("resumed.gguf"), options);
+    FAIL() << "was not cancelled";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), Error::Kind::kCancelled);
+  }
+  EXPECT_FALSE(fs::exists(Out("resumed.gguf")));
+  ASSERT_TRUE(fs::exists(Out("resumed.gguf.partial")));
+  options.progress = nullptr;
+  options.resume = true;
+  Quantize(model_, Out("resumed.gguf"), options);
+  EXPECT_FALSE(fs::exists(Out("resumed.gguf.partial")));
+  EXPECT_EQ(ReadBytes(Out("resumed.gguf")), ReadBytes(Out("whole.gguf")));
+}
+
+TEST_F(LayerwiseQuantizeTest, AJournalOfOtherOptionsIsNotUsed) {
+  QuantizeOptions options = Options("gptq");
+  StopAfter stop(5);
+  options.progress = &stop;
+  EXPECT_THROW(Quantize(model_, Out("a.gguf"), options), Error);
+  ASSERT_TRUE(fs::exists(Out("a.gguf.partial")));
+  options.progress = nullptr;
+  options.resume = true;
+  options.grid = "q2_k";
+  Quantize(model_, Out("a.gguf"), options);
+  options.resume = false;
+  Quantize(model_, Out("b.gguf"), options);
+  EXPECT_EQ(ReadBytes(Out("a.gguf")), ReadBytes(Out("b.gguf")));
+}
+
+TEST_F(LayerwiseQuantizeTest, RefusesWhatCannotWork) {
+  QuantizeOptions options = Options("gptq");
+  options.imatrix = "some.imatrix";
+  options.calibration = "";
+  EXPECT_THROW(Quantize(model_, Out("x.gguf"), options), Error);
+  options = Options("gptq");
+  options.calibration = folder_.Write("short.txt", "too short").string();
+  EXPECT_THROW(Quantize(model_, Out("x.gguf"), options), Error);
+  EXPECT_FALSE(fs::exists(Out("x.gguf")));
+}
+
+}  // namespace
+}  // namespace halftone
