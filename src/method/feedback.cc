@@ -25,7 +25,8 @@ constexpr int kMaxSearched = 256;
 // Vectors, one for each column (or group): floats [n * lanes].
 class Vectors {
  public:
-  explicit Vectors(int64_t n) : floats_(hwy::AllocateAligned<float>(n * Lanes())), n_(n) {
+  explicit Vectors(int64_t n)
+      : floats_(hwy::AllocateAligned<float>(std::max<int64_t>(1, n) * Lanes())), n_(n) {
     Clear();
   }
   void Clear() { std::fill_n(floats_.get(), n_ * Lanes(), 0.0f); }

@@ -124,7 +124,9 @@ struct Place {
   const char* path;
 };
 const Place kPlaces[] = {
-    {"hwy/.*", "src/kernel/cpu/.*|src/grid/[a-z0-9_]*search.*|src/.*_test.cc"},
+    {"hwy/.*",
+     "src/kernel/cpu/.*|src/grid/[a-z0-9_]*search.*|src/method/(factor|feedback|gram_error).*|src/"
+     ".*_test.cc"},
     {"immintrin.h|x86intrin.h|arm_neon.h|arm_sve.h", "src/kernel/cpu/.*"},
     {"cuda.*|cublas.*|nvrtc.*|mma.h", "src/kernel/cuda/.*|src/.*_test.cc|tests/.*"},
     {"pcre2.*", "src/tokenizer/.*"},
