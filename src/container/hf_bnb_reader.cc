@@ -329,6 +329,10 @@ void ReadBnbWeights(HfParts& parts) {
   for (const SafetensorsTensor& tensor : parts.tensors()) {
     if (tensor.name.find(kState) != std::string::npos) ReadFourBits(parts, tensor);
     if (tensor.name.ends_with(".SCB")) ReadEightBits(parts, tensor);
+    // Without scales bytes are not plain weights.
+    if (tensor.dtype->name == "I8" && tensor.name.ends_with(".weight")) {
+      parts.Need(tensor.name.substr(0, tensor.name.size() - 6) + "SCB");
+    }
   }
 }
 

@@ -221,7 +221,8 @@ TEST(HfBnbTest, RefusesMissingParts) {
                   // Without it nothing says what the bytes are.
                   {"'a.weight': U8 is neither", Without("a.weight.quant_state.bitsandbytes__nf4"),
                    Kind::kUnsupported}});
-  ExpectRefusals(Int8(), {{"'a.weight' is missing", Without("a.weight")}});
+  ExpectRefusals(Int8(), {{"'a.weight' is missing", Without("a.weight")},
+                          {"'a.SCB' is missing", Without("a.SCB")}});
 }
 
 TEST(HfBnbTest, RefusesShapesThatDisagree) {

@@ -78,7 +78,10 @@ TEST_P(TransformersLogits, AgreeWithinAThousandthOfTheirRange) {
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, TransformersLogits,
                          testing::Values("tiny-bf16", "small-bf16", "tiny-bnb-nf4",
-                                         "tiny-bnb-nf4-dq", "tiny-bnb-fp4", "tiny-bnb-int8"));
+                                         "tiny-bnb-nf4-dq", "tiny-bnb-fp4", "tiny-bnb-int8",
+                                         "tiny-ct-pack-quantized", "small-ct-pack-quantized-asym",
+                                         "small-ct-int8-w8a8", "small-ct-fp8-dynamic",
+                                         "small-ct-nvfp4a16", "small-ct-mxfp4a16"));
 
 class LlamaCppLogits : public testing::TestWithParam<const char*> {};
 
