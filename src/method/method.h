@@ -28,6 +28,7 @@ enum class Needs : uint8_t {
 struct Statistics {
   std::span<const float> mean_square;  // [cols]: E[x^2]
   std::span<const float> gram;         // [cols, cols]: E[x x^T]
+  int64_t tokens = 0;                  // that the two above (and drift) are means over
   // [cols, cols]: E[(x0 - x) x^T], x0 being what the original model feeds in. Row: x0 - x.
   std::span<const float> drift;
   // The same on tokens that took no part in the two above.

@@ -12,6 +12,16 @@ namespace {
 
 constexpr double kDamping = 0.01;
 
+// Of few tokens a Gram matrix knows its small eigenvalues badly. Measured on ref-75m with 7,000
+// tokens: without this a divergence of 0.101, with it 0.096, with three times as much 0.098.
+constexpr double kSampleDamping = 0.1;
+
+double DampingFor(int64_t cols, int64_t tokens) {
+  if (tokens <= 0) return kDamping;
+  return std::clamp(kSampleDamping * static_cast<double>(cols) / static_cast<double>(tokens),
+                    kDamping, 1.0);
+}
+
 }  // namespace
 
 std::vector<float> Importances(const Statistics& statistics, int64_t cols) {
@@ -39,11 +49,12 @@ Rounding RoundByGram(std::span<const float> weights, int64_t rows, int64_t cols,
   if (grid.plain) return without_feedback("");
   if (grid.scalar == nullptr) return without_feedback("no feedback on this grid");
   if (statistics.gram.empty()) return without_feedback("no statistics of its inputs");
-  const auto factor = FactorGram(statistics.gram, cols, kDamping, pool);
+  const double damping = DampingFor(cols, statistics.tokens);
+  const auto factor = FactorGram(statistics.gram, cols, damping, pool);
   if (!factor) return without_feedback("the Gram matrix is not positive definite");
 
   rounding.damping = factor->damping;
-  if (factor->damping > kDamping) rounding.note = "the Gram matrix needed more damping";
+  if (factor->damping > damping) rounding.note = "the Gram matrix needed more damping";
   std::vector<float> damped(statistics.gram.begin(), statistics.gram.end());
   double mean = 0;
   for (int64_t i = 0; i < cols; ++i) mean += damped[i * cols + i] / static_cast<double>(cols);

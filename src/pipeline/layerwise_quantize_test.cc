@@ -22,17 +22,17 @@ namespace fs = std::filesystem;
 class LayerwiseQuantizeTest : public testing::Test {
  protected:
   void SetUp() override {
-    HALFTONE_NEED_SHARED("models/ref-75m");
-    model_ = SharedPath("models/ref-75m").string();
+    HALFTONE_NEED_SHARED("fixtures/tiny-bf16");
+    model_ = TinyBf16Folder().string();
   }
 
   QuantizeOptions Options(const std::string& method, int threads = 0) const {
     QuantizeOptions options;
     options.grid = "q3_k_m";
     options.method = method;
-    options.calibration = SharedPath("text/calibration.txt").string();
+    options.calibration = HALFTONE_SOURCE_DIR "/data/calibration.txt";
     options.context = 128;
-    options.calibration_chunks = 8;
+    options.calibration_chunks = 40;
     options.threads = threads;
     return options;
   }
@@ -44,7 +44,7 @@ class LayerwiseQuantizeTest : public testing::Test {
     options.reference = model_;
     options.context = 128;
     options.chunks = 4;
-    return Evaluate(file, SharedPath("text/evaluation.txt").string(), options).kld_mean.value;
+    return Evaluate(file, HALFTONE_SOURCE_DIR "/data/evaluation.txt", options).kld_mean.value;
   }
 
   std::string model_;
@@ -84,7 +84,7 @@ TEST_F(LayerwiseQuantizeTest, LosesLessThanImportancesAtTheSameBytes) {
 TEST_F(LayerwiseQuantizeTest, ResumesToTheSameBytesAndDoesNotDependOnThreads) {
   Quantize(model_, Out("whole.gguf"), Options("best", 2));
   QuantizeOptions options = Options("best", 1);
-  StopAfter stop(9);
+  StopAfter stop(5);
   options.progress = &stop;
   try {
     Quantize(model_, Out("resumed.gguf"), options);
@@ -103,7 +103,7 @@ TEST_F(LayerwiseQuantizeTest, ResumesToTheSameBytesAndDoesNotDependOnThreads) {
 
 TEST_F(LayerwiseQuantizeTest, AJournalOfOtherOptionsIsNotUsed) {
   QuantizeOptions options = Options("gptq");
-  StopAfter stop(5);
+  StopAfter stop(3);
   options.progress = &stop;
   EXPECT_THROW(Quantize(model_, Out("a.gguf"), options), Error);
   ASSERT_TRUE(fs::exists(Out("a.gguf.partial")));

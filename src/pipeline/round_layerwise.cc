@@ -133,6 +133,7 @@ class LayerwiseRounder {
     Statistics statistics;
     if (measured != nullptr && !measured->gram.empty()) {
       statistics.gram = measured->gram;
+      statistics.tokens = measured->tokens;
       statistics.drift = measured->drift;
       statistics.held_gram = measured->held_gram;
       statistics.held_drift = measured->held_drift;
