@@ -67,7 +67,7 @@ struct Member : GroupedSpec {
   std::vector<uint8_t> sorted_codes;  // the code of each sorted level
   GroupedEncoder encoder;
   ScalarGrid scalar;
-  Grid grid;
+  Grid grid{};
 };
 
 const Member& MemberOf(const Grid& grid) { return *static_cast<const Member*>(grid.grouped); }
