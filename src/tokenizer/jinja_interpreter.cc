@@ -32,7 +32,8 @@ std::string Interpreter::Run(const Dict& context) {
     const Value* value = context.Find(name);
     variables_.push_back(value != nullptr ? *value : FindGlobal(*this, name));
   }
-  Execute(template_.body);
+  for (const int name : template_.body.unset) variables_[name] = Value();
+  Execute(template_.body.statements);
   return std::move(output_);
 }
 
@@ -42,7 +43,7 @@ Interpreter::Level::Level(Interpreter& interpreter) : interpreter_(interpreter) 
   interpreter_.heap_.Step();
 }
 
-Interpreter::Entered::Entered(Interpreter& interpreter, Scope* parent)
+Interpreter::Entered::Entered(Interpreter& interpreter, Scope* parent, const Body* body)
     : interpreter_(interpreter), before_(interpreter.scope_) {
   if (interpreter.free_scopes_.empty()) {
     interpreter.heap_.Charge(sizeof(Scope) + 4 * sizeof(Value));
@@ -52,6 +53,9 @@ Interpreter::Entered::Entered(Interpreter& interpreter, Scope* parent)
   scope_ = interpreter.free_scopes_.back();
   interpreter.free_scopes_.pop_back();
   scope_->parent = parent;
+  if (body != nullptr) {
+    for (const int name : body->unset) scope_->variables.emplace_back(name, Value());
+  }
   interpreter.scope_ = scope_;
 }
 
@@ -122,6 +126,11 @@ void Interpreter::Write(std::string_view text) {
   output_ += text;
 }
 
+void Interpreter::WriteText(const Value& value) {
+  if (!value.text()) Raise("expected a string to write, {} found", TypeName(value));
+  Write(value.bytes());
+}
+
 Value Interpreter::Call(const Value& callee, const Arguments& arguments) {
   const Level level(*this);
   if (callee.undefined()) RaiseUndefined(callee);
@@ -136,20 +145,12 @@ bool Interpreter::Next(Iterator& iterator, Value& item) {
   return iterator.Next(*this, item);
 }
 
-Value Interpreter::RenderBody(const Block& body, Scope* parent,
-                              std::vector<std::pair<int, Value>> variables) {
-  Captured captured(*this);
-  const Entered entered(*this, parent);
-  scope_->variables = std::move(variables);
-  Execute(body);
-  return captured.Text();
-}
-
 Value Interpreter::RenderMacro(const Statement& macro, Scope* parent,
                                std::vector<std::pair<int, Value>> variables) {
   Captured captured(*this);
-  const Entered entered(*this, parent);
-  scope_->variables = std::move(variables);
+  const Entered entered(*this, parent, &macro.body);
+  // The parameters come first.
+  scope_->variables.insert(scope_->variables.begin(), variables.begin(), variables.end());
   const Signature& signature = macro.signature;
   const size_t first_default = signature.names.size() - signature.defaults.size();
   for (size_t i = 0; i < signature.names.size(); ++i) {
@@ -160,7 +161,7 @@ Value Interpreter::RenderMacro(const Statement& macro, Scope* parent,
                             : Evaluate(*signature.defaults[i - first_default]);
     scope_->variables[i].second = value;
   }
-  Execute(macro.body);
+  Execute(macro.body.statements);
   return captured.Text();
 }
 
@@ -172,7 +173,7 @@ Value Interpreter::RenderLoop(const Statement& loop, Scope* parent, const Value&
 }
 
 bool Interpreter::Admits(const Statement& loop, Scope* parent, const Value& item) {
-  const Entered entered(*this, parent);
+  const Entered entered(*this, parent, nullptr);
   Assign(*loop.target, item);
   return Truth(Evaluate(*loop.values[1]));
 }
@@ -216,7 +217,8 @@ Interpreter::Flow Interpreter::Execute(const Statement& statement) {
     case Statement::Kind::kWith:
       return ExecuteWith(statement);
     case Statement::Kind::kScope:
-      Write(RenderBody(statement.body, scope_, {}).bytes());
+      Capture(scope_);
+      Write(Macro(statement, scope_, {}).Call(*this, {}).bytes());
       break;
     case Statement::Kind::kBreak:
       return Flow::kBreak;
@@ -261,25 +263,25 @@ Interpreter::Flow Interpreter::ExecuteLoop(const Statement& statement, Scope* pa
   bool ran_through = false;
   Value item;
   while (loop->Advance(item)) {
-    const Entered entered(*this, parent);
+    const Entered entered(*this, parent, &statement.body);
     Assign(*statement.target, item);
     if (loop_name_ >= 0) AssignName(loop_name_, Heap::Of(loop));
-    const Flow flow = Execute(statement.body);
+    const Flow flow = Execute(statement.body.statements);
     if (flow == Flow::kBreak) break;
     ran_through |= flow == Flow::kOn;
   }
   // jinja2 notes that a loop ran at the end of its body, which break and continue never reach.
-  if (ran_through || statement.otherwise.empty()) return Flow::kOn;
-  const Entered entered(*this, parent);
-  return Execute(statement.otherwise);
+  if (ran_through || statement.otherwise.statements.empty()) return Flow::kOn;
+  const Entered entered(*this, parent, &statement.otherwise);
+  return Execute(statement.otherwise.statements);
 }
 
 Interpreter::Flow Interpreter::ExecuteSetBlock(const Statement& statement) {
   Value text;
   {
-    const Entered entered(*this, scope_);
+    const Entered entered(*this, scope_, &statement.body);
     Captured captured(*this);
-    if (const Flow flow = Execute(statement.body); flow != Flow::kOn) return flow;
+    if (const Flow flow = Execute(statement.body.statements); flow != Flow::kOn) return flow;
     text = captured.Text();
     if (statement.filter != nullptr) text = EvaluateFilter(*statement.filter, &text);
   }
@@ -289,28 +291,28 @@ Interpreter::Flow Interpreter::ExecuteSetBlock(const Statement& statement) {
 }
 
 Interpreter::Flow Interpreter::ExecuteFilter(const Statement& statement) {
-  const Entered entered(*this, scope_);
+  const Entered entered(*this, scope_, &statement.body);
   Value text;
   {
     Captured captured(*this);
-    if (const Flow flow = Execute(statement.body); flow != Flow::kOn) return flow;
+    if (const Flow flow = Execute(statement.body.statements); flow != Flow::kOn) return flow;
     text = captured.Text();
   }
-  Write(Str(EvaluateFilter(*statement.filter, &text)));
+  WriteText(EvaluateFilter(*statement.filter, &text));
   return Flow::kOn;
 }
 
 Interpreter::Flow Interpreter::ExecuteWith(const Statement& statement) {
   const std::vector<Value> values = EvaluateAll(statement.values);
-  const Entered entered(*this, scope_);
+  const Entered entered(*this, scope_, &statement.body);
   for (size_t i = 0; i < values.size(); ++i) Assign(*statement.targets[i], values[i]);
-  return Execute(statement.body);
+  return Execute(statement.body.statements);
 }
 
 void Interpreter::ExecuteCall(const Statement& statement) {
   Capture(scope_);
   const Value caller = Heap::Of(heap_.New<Macro>(statement, scope_, std::string()));
-  Write(Str(EvaluateCall(*statement.values[0], &caller)));
+  WriteText(EvaluateCall(*statement.values[0], &caller));
 }
 
 }  // namespace halftone::jinja

@@ -42,8 +42,6 @@ class Interpreter {
   Value Evaluate(const Expression& expression);
 
   // What macros, loops and their filters need.
-  // The text that `body` renders in a scope below `parent` with these variables.
-  Value RenderBody(const Block& body, Scope* parent, std::vector<std::pair<int, Value>> variables);
   // The text that a recursive loop renders for other items.
   Value RenderLoop(const Statement& loop, Scope* parent, const Value& items, int depth);
   // Evaluates the condition of a loop for an item.
@@ -68,10 +66,10 @@ class Interpreter {
    private:
     Interpreter& interpreter_;
   };
-  // Enters a new scope for as long as it lives.
+  // Enters a new scope, a body's if one is given, for as long as it lives.
   class Entered {
    public:
-    Entered(Interpreter& interpreter, Scope* parent);
+    Entered(Interpreter& interpreter, Scope* parent, const Body* body);
     ~Entered();
 
    private:
@@ -99,6 +97,8 @@ class Interpreter {
   void Assign(const Expression& target, const Value& value);
   void RequireNamespaces(const Expression& target);
   void Write(std::string_view text);
+  // Writes what a filter or call block gives, which jinja2 does not convert.
+  void WriteText(const Value& value);
 
   Flow Execute(const Block& block);
   Flow Execute(const Statement& statement);

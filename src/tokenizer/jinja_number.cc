@@ -66,8 +66,9 @@ double ParseFloat(std::string_view digits) {
   return value;
 }
 
-std::optional<int64_t> ReadInteger(std::string_view text, int64_t base) {
-  text = Strip(text);
+std::optional<int64_t> ReadInteger(std::string_view original, int64_t base) {
+  const std::string ascii = WithAsciiDigits(Strip(original));
+  std::string_view text = ascii;
   const bool negative = text.starts_with('-');
   if (negative || text.starts_with('+')) text.remove_prefix(1);
   if (text.size() >= 2 && text[0] == '0') {
@@ -104,7 +105,7 @@ std::optional<int64_t> ReadInteger(std::string_view text, int64_t base) {
 }
 
 std::optional<double> ReadFloat(std::string_view text) {
-  const auto plain = WithoutUnderscores(Strip(text));
+  const auto plain = WithoutUnderscores(WithAsciiDigits(Strip(text)));
   if (!plain) return std::nullopt;
   std::string_view digits = *plain;
   const bool negative = digits.starts_with('-');

@@ -72,22 +72,15 @@ Value JoinFilter(Interpreter& interpreter, const Value& value, const Arguments& 
   return interpreter.heap().Str(std::move(out));
 }
 
-// An item and what it is sorted by: one key, or those of several attributes.
+// An item and what it is sorted by.
 struct Keyed {
-  std::vector<Value> keys;
+  Value key;
   Value item;
 };
 
-bool KeysLess(Heap& heap, const Keyed& a, const Keyed& b) {
-  for (size_t i = 0; i < a.keys.size(); ++i) {
-    if (!Equal(heap, a.keys[i], b.keys[i])) return Less(heap, a.keys[i], b.keys[i]);
-  }
-  return false;
-}
-
 std::vector<Value> Sorted(Heap& heap, std::vector<Keyed> items, bool reverse) {
   std::ranges::stable_sort(items, [&](const Keyed& a, const Keyed& b) {
-    return reverse ? KeysLess(heap, b, a) : KeysLess(heap, a, b);
+    return reverse ? Less(heap, b.key, a.key) : Less(heap, a.key, b.key);
   });
   std::vector<Value> sorted;
   sorted.reserve(items.size());
@@ -108,16 +101,17 @@ Value SortFilter(Interpreter& interpreter, const Value& value, const Arguments& 
   } else {
     paths.emplace_back(interpreter, parameters[2]);
   }
+  Heap& heap = interpreter.heap();
   std::vector<Keyed> items;
   for (const Value& item : Items(interpreter, value)) {
-    Keyed keyed{{}, item};
+    std::vector<Value> keys;
     for (const AttributePath& path : paths) {
       const Value key = path.Get(interpreter, item);
-      keyed.keys.push_back(exact ? key : IgnoreCase(interpreter, key));
+      keys.push_back(exact ? key : IgnoreCase(interpreter, key));
     }
-    items.push_back(std::move(keyed));
+    // Lists compare what is equal first, so even values without an order may be sorted then.
+    items.push_back({heap.List(std::move(keys)), item});
   }
-  Heap& heap = interpreter.heap();
   return heap.List(Sorted(heap, std::move(items), parameters.Truth(0, false)));
 }
 
@@ -231,7 +225,7 @@ Value GroupByFilter(Interpreter& interpreter, const Value& value, const Argument
     return exact ? key : IgnoreCase(interpreter, key);
   };
   std::vector<Keyed> keyed;
-  for (const Value& item : Items(interpreter, value)) keyed.push_back({{key_of(item)}, item});
+  for (const Value& item : Items(interpreter, value)) keyed.push_back({key_of(item), item});
   const std::vector<Value> sorted = Sorted(heap, std::move(keyed), false);
   std::vector<Value> groups;
   for (size_t begin = 0; begin < sorted.size();) {

@@ -41,8 +41,7 @@ Pieces SplitAtSpace(std::string_view text, int64_t limit) {
   text = StripLeft(text);
   while (!text.empty()) {
     if (limit-- == 0) {
-      // The rest stays whole; what is behind it goes all the same.
-      pieces.push_back(StripRight(text));
+      pieces.push_back(text);
       break;
     }
     size_t end = 0;
@@ -58,7 +57,7 @@ Pieces SplitAtSpaceFromRight(std::string_view text, int64_t limit) {
   text = StripRight(text);
   while (!text.empty()) {
     if (limit-- == 0) {
-      pieces.push_back(StripLeft(text));
+      pieces.push_back(text);
       break;
     }
     size_t begin = text.size();

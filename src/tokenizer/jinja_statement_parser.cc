@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "tokenizer/jinja_parser.h"
+#include "tokenizer/jinja_scopes.h"
 
 namespace halftone::jinja {
 namespace {
@@ -13,7 +14,7 @@ class Parser : private ExpressionParser {
   Parser(std::string_view source, Heap& heap, Template& parsed)
       : ExpressionParser(source, heap, parsed) {}
 
-  void Run() { template_.body = ParseBlock({}); }
+  void Run() { template_.body.statements = ParseBlock({}); }
 
  private:
   using Kind = Statement::Kind;
@@ -70,10 +71,10 @@ class Parser : private ExpressionParser {
     return ExpectName();
   }
 
-  const Statement* ParseStatement() {
+  Statement* ParseStatement() {
     struct Tag {
       std::string_view name;
-      const Statement* (Parser::*parse)();
+      Statement* (Parser::*parse)();
     };
     static constexpr Tag kTags[] = {{"for", &Parser::ParseFor},
                                     {"if", &Parser::ParseIf},
@@ -107,7 +108,7 @@ class Parser : private ExpressionParser {
     }
   }
 
-  const Statement* ParseFor() {
+  Statement* ParseFor() {
     Statement* made = Make(Kind::kFor);
     Skip();
     made->target = ParseTarget(false, "in");
@@ -118,14 +119,14 @@ class Parser : private ExpressionParser {
     made->recursive = SkipName("recursive");
     ++loops_;
     ++jumps_;
-    const std::string end = ParseBody({"else", "endfor"}, made->body);
+    const std::string end = ParseBody({"else", "endfor"}, made->body.statements);
     --jumps_;
-    if (end == "else") ParseBody({"endfor"}, made->otherwise);
+    if (end == "else") ParseBody({"endfor"}, made->otherwise.statements);
     --loops_;
     return made;
   }
 
-  const Statement* ParseIf() {
+  Statement* ParseIf() {
     Statement* made = Make(Kind::kIf);
     Skip();
     while (true) {
@@ -140,7 +141,7 @@ class Parser : private ExpressionParser {
     }
   }
 
-  const Statement* ParseSet() {
+  Statement* ParseSet() {
     Statement* made = Make(Kind::kSet);
     Skip();
     made->target = ParseTarget(true);
@@ -151,7 +152,7 @@ class Parser : private ExpressionParser {
     }
     made->kind = Kind::kSetBlock;
     made->filter = ParseFilters(nullptr, false);
-    ParseBody({"endset"}, made->body);
+    ParseBody({"endset"}, made->body.statements);
     return made;
   }
 
@@ -177,12 +178,12 @@ class Parser : private ExpressionParser {
   void ParseMacroBody(Statement* made, std::string_view end) {
     signatures_.push_back(&made->signature);
     const int jumps = std::exchange(jumps_, 0);
-    ParseBody({end}, made->body);
+    ParseBody({end}, made->body.statements);
     jumps_ = jumps;
     signatures_.pop_back();
   }
 
-  const Statement* ParseMacro() {
+  Statement* ParseMacro() {
     Statement* made = Make(Kind::kMacro);
     Skip();
     made->text = ExpectName();
@@ -192,7 +193,7 @@ class Parser : private ExpressionParser {
     return made;
   }
 
-  const Statement* ParseCallBlock() {
+  Statement* ParseCallBlock() {
     Statement* made = Make(Kind::kCall);
     Skip();
     if (Current().IsOperator("(")) ParseSignature(made->signature);
@@ -202,15 +203,15 @@ class Parser : private ExpressionParser {
     return made;
   }
 
-  const Statement* ParseFilterBlock() {
+  Statement* ParseFilterBlock() {
     Statement* made = Make(Kind::kFilter);
     Skip();
     made->filter = ParseFilters(nullptr, true);
-    ParseBody({"endfilter"}, made->body);
+    ParseBody({"endfilter"}, made->body.statements);
     return made;
   }
 
-  const Statement* ParseWith() {
+  Statement* ParseWith() {
     Statement* made = Make(Kind::kWith);
     Skip();
     while (Current().kind != Token::Kind::kBlockEnd) {
@@ -219,11 +220,11 @@ class Parser : private ExpressionParser {
       ExpectOperator("=");
       made->values.push_back(ParseExpression());
     }
-    ParseBody({"endwith"}, made->body);
+    ParseBody({"endwith"}, made->body.statements);
     return made;
   }
 
-  const Statement* ParsePrint() {
+  Statement* ParsePrint() {
     Statement* made = Make(Kind::kPrint);
     Skip();
     while (Current().kind != Token::Kind::kBlockEnd) {
@@ -233,19 +234,17 @@ class Parser : private ExpressionParser {
     return made;
   }
 
-  const Statement* ParseJump() {
+  Statement* ParseJump() {
     if (jumps_ == 0) FailHere(fmt::format("'{}' outside a loop", Current().text));
     Statement* made = Make(Current().IsName("break") ? Kind::kBreak : Kind::kContinue);
     Skip();
     return made;
   }
 
-  const Statement* ParseGeneration() {
+  Statement* ParseGeneration() {
     Statement* made = Make(Kind::kScope);
     Skip();
-    const int jumps = std::exchange(jumps_, 0);
-    ParseBody({"endgeneration"}, made->body);
-    jumps_ = jumps;
+    ParseMacroBody(made, "endgeneration");
     return made;
   }
 
@@ -257,6 +256,7 @@ class Parser : private ExpressionParser {
 std::unique_ptr<const Template> Parse(std::string_view source, Heap& heap) {
   auto parsed = std::make_unique<Template>();
   Parser(source, heap, *parsed).Run();
+  ResolveScopes(*parsed);
   return parsed;
 }
 

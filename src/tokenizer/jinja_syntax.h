@@ -81,7 +81,15 @@ struct Expression {
 };
 
 struct Statement;
-using Block = std::vector<const Statement*>;
+using Block = std::vector<Statement*>;
+
+// Statements with a scope of their own.
+struct Body {
+  Block statements;
+  // Variables that the body sets before it reads them. They are undefined from its beginning,
+  // whatever the template's caller may have given under the same name.
+  std::vector<int> unset;
+};
 
 // Parameters of a macro or call block; the last ones may have defaults.
 struct Signature {
@@ -104,7 +112,7 @@ struct Statement {
     kCall,      // values[0] is the call; signature, body
     kFilter,    // filter, body
     kWith,      // targets = values, body
-    kScope,     // body: {% generation %}
+    kScope,     // {% generation %}: signature, body; works like a call block
     kBreak,
     kContinue,
   };
@@ -123,15 +131,15 @@ struct Statement {
   std::vector<const Expression*> values;
   const Expression* filter = nullptr;
   std::vector<Branch> branches;
-  Block body;
-  Block otherwise;
+  Body body;
+  Body otherwise;
   bool recursive = false;
   Signature signature;
 };
 
 // Owns the tree. Constants lie on the heap that the template was parsed with.
 struct Template {
-  Block body;
+  Body body;
   std::vector<std::string> names;  // of variables
   std::deque<Expression> expressions;
   std::deque<Statement> statements;

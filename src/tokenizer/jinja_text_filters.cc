@@ -143,16 +143,17 @@ Value WordCountFilter(Interpreter& interpreter, const Value& value, const Argume
 Value TruncateFilter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   const Parameters parameters("truncate", arguments, {"length", "killwords", "end", "leeway"});
   Heap& heap = interpreter.heap();
-  if (value.undefined()) return value;
-  if (!value.text()) Raise("truncate needs a string, not {}", TypeName(value));
-  const Text& text = value.AsText();
   const int64_t length = parameters.Int(0, 255);
   const Value end = parameters.Or(2, heap.Str("..."));
   if (!end.text()) Raise("truncate needs a string for an end");
   const bool no_leeway = parameters.Has(3) && parameters[3].none();
   const int64_t leeway = no_leeway ? 5 : parameters.Int(3, 5);
   if (length < end.AsText().length() || leeway < 0) Raise("truncate to less than its end");
-  if (text.length() <= length || text.length() - length <= leeway) return value;
+  const int64_t have = LengthOf(value);
+  if (have < 0) Raise("object of type '{}' has no len()", TypeName(value));
+  if (have <= length || have - length <= leeway) return value;
+  if (!value.text()) Raise("truncate needs a string, not {}", TypeName(value));
+  const Text& text = value.AsText();
   std::string_view kept = Substring(text, 0, length - end.AsText().length());
   if (!parameters.Truth(1, false)) kept = kept.substr(0, kept.rfind(' '));
   return heap.Str(std::string(kept) + end.bytes(), text.markup);

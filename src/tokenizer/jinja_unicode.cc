@@ -69,6 +69,30 @@ void AppendLower(char32_t code, std::string& out) {
   }
 }
 
+// The lower case of a text's characters: that of a sigma depends on what is around it.
+class LowerCase {
+ public:
+  explicit LowerCase(std::string_view text) {
+    if (text.find("\u03A3") == text.npos) return;
+    finder_.emplace(kLastSigma, text);
+    last_ = finder_->Find(0);
+  }
+
+  // For the character at byte `at`; they come in order.
+  void Append(char32_t code, size_t at, std::string& out) {
+    while (last_ && last_->begin < at) last_ = finder_->Find(last_->end);
+    if (code == kSigma && last_ && last_->begin == at) {
+      AppendUtf8(kFinalSigma, out);
+    } else {
+      AppendLower(code, out);
+    }
+  }
+
+ private:
+  std::optional<Finder> finder_;
+  std::optional<RegexMatch> last_;  // the next sigma that ends a word
+};
+
 template <class Append>
 std::string MapAll(std::string_view text, Append append) {
   std::string out;
@@ -130,19 +154,8 @@ std::string Upper(std::string_view text) {
 }
 
 std::string Lower(std::string_view text) {
-  if (text.find("\u03A3") == text.npos) {
-    return MapAll(text, [](char32_t c, size_t, std::string& out) { AppendLower(c, out); });
-  }
-  Finder finder(kLastSigma, text);
-  std::optional<RegexMatch> last = finder.Find(0);
-  return MapAll(text, [&](char32_t code, size_t at, std::string& out) {
-    while (last && last->begin < at) last = finder.Find(last->end);
-    if (code == kSigma && last && last->begin == at) {
-      AppendUtf8(kFinalSigma, out);
-    } else {
-      AppendLower(code, out);
-    }
-  });
+  LowerCase lower(text);
+  return MapAll(text, [&](char32_t c, size_t at, std::string& out) { lower.Append(c, at, out); });
 }
 
 std::string Capitalize(std::string_view text) {
@@ -174,17 +187,32 @@ std::string Title(std::string_view text) {
 }
 
 std::string SwapCase(std::string_view text) {
-  std::string lower = Lower(text);
-  return MapAll(text, [](char32_t code, size_t, std::string& out) {
-    const bool title = FindText(kTitleTexts, code) != nullptr && Map(kToUpper, code) != code &&
-                       Map(kToLower, code) != code;
-    if (title) {
-      AppendUtf8(code, out);
-    } else if (Map(kToLower, code) != code || code == kDottedI) {
-      AppendLower(code, out);
+  LowerCase lower(text);
+  return MapAll(text, [&](char32_t code, size_t at, std::string& out) {
+    const bool has_lower = Map(kToLower, code) != code || code == kDottedI;
+    if (has_lower && Map(kToUpper, code) != code) {
+      AppendUtf8(code, out);  // a title case, neither upper nor lower
+    } else if (has_lower) {
+      lower.Append(code, at, out);
     } else {
       AppendUpper(code, out);
     }
+  });
+}
+
+std::string WithAsciiDigits(std::string_view text) {
+  if (Ascii(text)) return std::string(text);
+  return MapAll(text, [](char32_t code, size_t, std::string& out) {
+    const auto is_digit = [](char32_t c) {
+      std::string character;
+      AppendUtf8(c, character);
+      return c >= 0x80 && IsDecimal(character);
+    };
+    if (!is_digit(code)) return AppendUtf8(code, out);
+    // Digits come in rows of ten, zero first; several rows may follow one another.
+    int before = 0;
+    while (is_digit(code - before - 1)) ++before;
+    out += static_cast<char>('0' + before % 10);
   });
 }
 

@@ -40,6 +40,9 @@ bool IsNumeric(std::string_view text);
 bool IsPrintable(std::string_view text);
 bool IsIdentifier(std::string_view text);
 
+// `text` with all decimal digits written in ASCII's.
+std::string WithAsciiDigits(std::string_view text);
+
 // Finds the pieces of a text, one after another, that match a pattern of character classes.
 class Finder {
  public:
