@@ -108,7 +108,14 @@ class Comparison {
     options.method = method;
     options.threads = options_.threads;
     options.progress = options_.progress;
-    if (MethodNamed(method).needs != Needs::kNothing) options.imatrix = imatrix_;
+    // Importances are measured once for all variants; Gram matrices belong to each alone.
+    const Needs needs = MethodNamed(method).needs;
+    if (needs == Needs::kMeanSquare) options.imatrix = imatrix_;
+    if (needs > Needs::kMeanSquare) {
+      options.calibration = options_.calibration;
+      options.context = options_.context;
+      options.calibration_chunks = kCalibrationChunks;
+    }
     return options;
   }
 
@@ -122,7 +129,9 @@ class Comparison {
         if (weighted && options_.calibration.empty()) {
           FailUsage("method '{}' needs calibration text", method);
         }
-        if (weighted && base.importance == Importance::kUnused && methods_.size() > 1) continue;
+        const bool by_importance = MethodNamed(method).needs == Needs::kMeanSquare;
+        if (by_importance && base.importance == Importance::kUnused && methods_.size() > 1)
+          continue;
         if (!weighted && base.importance == Importance::kRequired) continue;
         CompareRow row;
         row.grid = grid;
@@ -160,7 +169,7 @@ class Comparison {
 
   void Calibrate() {
     const bool needed = std::ranges::any_of(variants_, [](const CompareRow& row) {
-      return MethodNamed(row.method).needs != Needs::kNothing;
+      return MethodNamed(row.method).needs == Needs::kMeanSquare;
     });
     if (!needed) return;
     imatrix_ = (fs::path(options_.output_dir) / "imatrix.gguf").string();
