@@ -9,9 +9,9 @@
 namespace halftone {
 
 struct SplitPattern {
-  std::string_view json;      // as tokenizer.json spells it, in Oniguruma's syntax
-  std::string_view pcre;      // where PCRE2 needs another spelling of the same, else empty
-  bool group_digits = false;  // a match is cut into threes of characters from its end
+  std::string_view json;  // as tokenizer.json spells it, in Oniguruma's syntax
+  std::string_view pcre;  // where PCRE2 needs another spelling of the same, else empty
+  Threes threes = Threes::kNo;
 };
 
 struct PreTokenizerRow {
@@ -29,7 +29,9 @@ namespace {
 
 constexpr SplitPattern kByteLevel = {
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", {}};
-constexpr SplitPattern kDigit = {R"(\p{N})", {}};
+constexpr SplitPattern kNumber = {R"(\p{N})", {}};
+// Digits asks Rust, whose Unicode 17 has thirteen digits more than the regular expressions.
+constexpr SplitPattern kDigit = {R"(\p{N})", R"([\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}])"};
 constexpr SplitPattern kDigits = {R"(\p{N}+)", {}};
 constexpr SplitPattern kPunctuation = {R"([\p{P}$+<=>^`|~]+)", {}};
 constexpr SplitPattern kThreeAsciiDigits = {"[0-9][0-9][0-9]", {}};
@@ -58,7 +60,12 @@ constexpr SplitPattern kJais2 = {
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
     R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|)"
     R"(\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})",
-    {}};
+    // Only at the beginning of a run of spaces may there be a newline left in it: looking for it
+    // before every piece would cost a time quadratic in the run's length.
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
+    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|(?<![^\S\r\n])\s*[\r\n]+|)"
+    R"(\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|)"
+    R"(\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})"};
 constexpr SplitPattern kBailing = {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}|)"
                                    R"( ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)",
                                    {}};
@@ -107,7 +114,9 @@ constexpr SplitPattern kYoutu = {
 #define HT_HAN                                                                               \
   R"(\x{2E80}-\x{2E99}\x{2E9B}-\x{2EF3}\x{2F00}-\x{2FD5}\x{3005}\x{3007}\x{3021}-\x{3029})"  \
   R"(\x{3038}-\x{303B}\x{3400}-\x{4DBF}\x{4E00}-\x{9FFF}\x{F900}-\x{FA6D}\x{FA70}-\x{FAD9})" \
-  R"(\x{16FE2}\x{16FE3}\x{16FF0}\x{16FF1}\x{20000}-\x{3FFFD})"
+  R"(\x{16FE2}\x{16FE3}\x{16FF0}\x{16FF1}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B738})"            \
+  R"(\x{2B740}-\x{2B81D}\x{2B820}-\x{2CEA1}\x{2CEB0}-\x{2EBE0}\x{2F800}-\x{2FA1D})"          \
+  R"(\x{30000}-\x{3134A})"
 #define HT_UPPER R"([^\p{Ll}\p{N}\p{P}\p{S}\p{Z}\p{C})" HT_HAN "]"
 #define HT_LOWER R"([^\p{Lu}\p{Lt}\p{N}\p{P}\p{S}\p{Z}\p{C})" HT_HAN "]"
 constexpr SplitPattern kKimiK2 = {
@@ -178,9 +187,12 @@ constexpr SplitPattern kWordsToPunctuation = {
 
 // Threes of digits counted from the end of a run. The look-ahead that spells it is tried at every
 // digit of the run and would look at all the rest of it each time.
-constexpr SplitPattern kThreesFromTheEnd = {R"((?=(\d{3})+(?!\d)))", R"(\d+)", true};
-constexpr SplitPattern kThreesOfAWord = {R"(\d{1,3}(?=(?:\d{3})*\b))",
-                                         R"((?<!\d)\d++(?![\p{L}\p{M}\p{N}\p{Pc}]))", true};
+constexpr SplitPattern kThreesFromTheEnd = {R"((?=(\d{3})+(?!\d)))", R"(\d+)", Threes::kCuts};
+constexpr SplitPattern kThreesOfAWord = {
+    R"(\d{1,3}(?=(?:\d{3})*\b))",
+    R"((?<!\d)\d++(?![\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\xB2\xB3\xB9\xBC-\xBE]))", Threes::kPieces};
+// llama.cpp's own word for it, which is no regular expression.
+constexpr SplitPattern kThreesOfNumbers = {R"(\p{AFMoE_digits})", R"(\p{N}+)", Threes::kPieces};
 
 constexpr SplitPattern kSentinel = {"<sentinel:[0-9]+>", {}};
 constexpr SplitPattern kImageToken = {"(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", {}};
@@ -229,8 +241,8 @@ constexpr PreTokenizerRow kRows[] = {
     {{"deepseek-coder"}, {&kNewline, &kCoderWords, &kCoderPunctuation, &kDeepSeekCjk, &kDigit}},
     {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
      {&kUpToThreeDigits, &kHanKana, &kDeepSeekV3}},
-    {{"spark2_5"}, {&kUpToThreeDigits, &kHanKana, &kSpark25, &kDigit}},
-    {{"afmoe"}, {&kThreesFromTheEnd, &kAfmoeScripts, &kAfmoe}},
+    {{"spark2_5"}, {&kUpToThreeDigits, &kHanKana, &kSpark25, &kNumber}},
+    {{"afmoe"}, {&kThreesOfNumbers, &kAfmoeScripts, &kAfmoe}},
     {{"poro-chat", "bloom", "gpt3-finnish"}, {&kWordsToPunctuation}},
     {{"viking"}, {&kWordsToPunctuation, &kDigit}},
     {{"chameleon"},
@@ -238,6 +250,19 @@ constexpr PreTokenizerRow kRows[] = {
      false,
      true},
 };
+
+bool StartsCharacter(char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }
+
+// Calls at(begin) for every three of characters, counted from `end`, that lies in [begin, end).
+template <class At>
+void ForThrees(std::string_view text, size_t begin, size_t end, const At& at) {
+  auto left = std::ranges::count_if(text.substr(begin, end - begin), StartsCharacter);
+  for (size_t i = begin; i < end; ++i) {
+    if (!StartsCharacter(text[i])) continue;
+    if (left % 3 == 0) at(i);
+    --left;
+  }
+}
 
 }  // namespace
 
@@ -257,7 +282,7 @@ PreTokenizer::PreTokenizer(std::string_view name, const std::string& source) {
   row_ = row;
   for (const SplitPattern* pattern : row->Steps()) {
     steps_.push_back(
-        {Regex(pattern->pcre.empty() ? pattern->json : pattern->pcre), pattern->group_digits});
+        {Regex(pattern->pcre.empty() ? pattern->json : pattern->pcre), pattern->threes});
   }
 }
 
@@ -273,38 +298,23 @@ void PreTokenizer::SplitFrom(size_t step, std::string_view text, size_t begin, s
     return;
   }
   const std::string_view subject = text.substr(begin, end - begin);
-  size_t at = 0;  // end of the last match, from `begin`
-  while (at < subject.size()) {
+  const Threes threes = steps_[step].threes;
+  size_t last = begin;  // end of the last piece
+  const auto cut = [&](size_t at) {
+    SplitFrom(step + 1, text, last, at, matcher, piece);
+    last = at;
+  };
+  for (size_t at = 0; at < subject.size();) {
     const auto match = matcher.Find(steps_[step].regex, subject, at);
     if (!match) break;
-    SplitFrom(step + 1, text, begin + at, begin + match->begin, matcher, piece);
-    if (steps_[step].group_digits) {
-      GroupDigits(step + 1, text, begin + match->begin, begin + match->end, matcher, piece);
-    } else {
-      SplitFrom(step + 1, text, begin + match->begin, begin + match->end, matcher, piece);
+    if (threes != Threes::kCuts) cut(begin + match->begin);
+    if (threes != Threes::kNo) {
+      ForThrees(text, begin + match->begin, begin + match->end, cut);
     }
+    if (threes != Threes::kCuts) cut(begin + match->end);
     at = match->end;
   }
-  SplitFrom(step + 1, text, begin + at, end, matcher, piece);
-}
-
-void PreTokenizer::GroupDigits(size_t step, std::string_view text, size_t begin, size_t end,
-                               RegexMatcher& matcher, const PieceFunction& piece) const {
-  const auto starts_character = [&](size_t at) {
-    return (static_cast<uint8_t>(text[at]) & 0xC0) != 0x80;
-  };
-  int64_t digits = 0;
-  for (size_t at = begin; at < end; ++at) digits += starts_character(at);
-  size_t group = begin;
-  for (size_t at = begin; at < end; ++at) {
-    if (!starts_character(at)) continue;
-    if (at > group && digits % 3 == 0) {
-      SplitFrom(step, text, group, at, matcher, piece);
-      group = at;
-    }
-    --digits;
-  }
-  SplitFrom(step, text, group, end, matcher, piece);
+  cut(end);
 }
 
 std::string_view PreTokenizerNamed(std::span<const std::string> steps, bool ignore_merges) {

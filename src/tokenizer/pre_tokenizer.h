@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
@@ -21,6 +22,13 @@ namespace halftone {
 
 // One row of the table: every name of tokenizer.ggml.pre that means the same.
 struct PreTokenizerRow;
+
+// What happens to a match that is a run of digits, in threes of characters from its end.
+enum class Threes : uint8_t {
+  kNo,
+  kPieces,  // they are pieces, also the one or two characters at its beginning
+  kCuts,    // the text is cut before each three, and nowhere else
+};
 
 class PreTokenizer {
  public:
@@ -43,15 +51,12 @@ class PreTokenizer {
  private:
   struct Step {
     Regex regex;
-    bool group_digits;
+    Threes threes;
   };
   using PieceFunction = std::function<void(size_t begin, size_t end)>;
 
   void SplitFrom(size_t step, std::string_view text, size_t begin, size_t end,
                  RegexMatcher& matcher, const PieceFunction& piece) const;
-  void GroupDigits(size_t step, std::string_view text, size_t begin, size_t end,
-                   RegexMatcher& matcher, const PieceFunction& piece) const;
-
   const PreTokenizerRow* row_;
   std::vector<Step> steps_;
 };
