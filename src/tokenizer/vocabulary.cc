@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
-#include <optional>
 
 #include "base/error.h"
 
@@ -240,39 +238,66 @@ bool Vocabulary::IsEndOfGeneration(int32_t id) const {
   return Contains(id) && ends_generation_[id];
 }
 
-std::vector<Fragment> Vocabulary::SplitSpecial(std::string_view text, bool special) const {
-  std::vector<Fragment> hits;
-  for (size_t at = 0; at < text.size(); ++at) {
-    uint32_t node = trie_first_[static_cast<uint8_t>(text[at])];
-    for (size_t end = at + 1; node != 0; ++end) {
-      const int32_t id = trie_[node].token;
-      if (id >= 0 && (special || types_[id] == TokenType::kUserDefined)) {
-        hits.push_back({id, at, end});
-      }
-      node = end < text.size() ? Child(node, static_cast<uint8_t>(text[end])) : 0;
-    }
+Fragment Vocabulary::LongestSpecial(std::string_view text, size_t begin, size_t limit,
+                                    bool special) const {
+  Fragment longest;
+  uint32_t node = trie_first_[static_cast<uint8_t>(text[begin])];
+  for (size_t end = begin + 1; node != 0; ++end) {
+    const int32_t id = trie_[node].token;
+    if (id >= 0 && (special || types_[id] == TokenType::kUserDefined)) longest = {id, begin, end};
+    node = end < limit ? Child(node, static_cast<uint8_t>(text[end])) : 0;
   }
-  std::ranges::sort(hits, [](const Fragment& a, const Fragment& b) {
+  return longest;
+}
+
+std::vector<Fragment> Vocabulary::FindSpecial(std::string_view text, bool special) const {
+  const auto later = [](const Fragment& a, const Fragment& b) {
     const size_t length_a = a.end - a.begin;
     const size_t length_b = b.end - b.begin;
-    return length_a != length_b ? length_a > length_b : a.begin < b.begin;
-  });
-  std::map<size_t, Fragment> taken;
-  for (const Fragment& hit : hits) {
-    const auto after = taken.lower_bound(hit.begin);
-    if (after != taken.end() && after->first < hit.end) continue;
-    if (after != taken.begin() && std::prev(after)->second.end > hit.begin) continue;
-    taken.emplace(hit.begin, hit);
+    return length_a != length_b ? length_a < length_b : a.begin > b.begin;
+  };
+  // The longest token at each place; a shorter one only where another token has cut that off.
+  std::vector<Fragment> hits;
+  for (size_t at = 0; at < text.size(); ++at) {
+    const Fragment hit = LongestSpecial(text, at, text.size(), special);
+    if (hit.token >= 0) hits.push_back(hit);
   }
+  std::vector<Fragment> taken;
+  if (hits.empty()) return taken;
+  std::vector<bool> covered(text.size());
+  std::ranges::make_heap(hits, later);
+  while (!hits.empty()) {
+    std::ranges::pop_heap(hits, later);
+    const Fragment hit = hits.back();
+    hits.pop_back();
+    if (covered[hit.begin]) continue;
+    // What was taken before is no shorter, so it covers an end of all that it overlaps.
+    if (!covered[hit.end - 1]) {
+      taken.push_back(hit);
+      std::fill(covered.begin() + static_cast<ptrdiff_t>(hit.begin),
+                covered.begin() + static_cast<ptrdiff_t>(hit.end), true);
+      continue;
+    }
+    if (hit.end - hit.begin == 1) continue;
+    const Fragment shorter = LongestSpecial(text, hit.begin, hit.end - 1, special);
+    if (shorter.token < 0) continue;
+    hits.push_back(shorter);
+    std::ranges::push_heap(hits, later);
+  }
+  std::ranges::sort(taken, {}, &Fragment::begin);
+  return taken;
+}
+
+std::vector<Fragment> Vocabulary::SplitSpecial(std::string_view text, bool special) const {
+  const std::vector<Fragment> taken = FindSpecial(text, special);
   std::vector<Fragment> fragments;
   size_t at = 0;
-  for (const auto& [begin, hit] : taken) {
-    if (begin > at) fragments.push_back({-1, at, begin});
-    fragments.push_back(hit);
-    at = hit.end;
-    if (!strips_right_[hit.token]) continue;
-    const auto next = taken.upper_bound(begin);
-    const size_t limit = next == taken.end() ? text.size() : next->first;
+  for (size_t i = 0; i < taken.size(); ++i) {
+    if (taken[i].begin > at) fragments.push_back({-1, at, taken[i].begin});
+    fragments.push_back(taken[i]);
+    at = taken[i].end;
+    if (!strips_right_[taken[i].token]) continue;
+    const size_t limit = i + 1 < taken.size() ? taken[i + 1].begin : text.size();
     while (at < limit && IsSpace(text[at])) ++at;
   }
   if (at < text.size()) fragments.push_back({-1, at, text.size()});

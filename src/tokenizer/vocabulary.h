@@ -86,6 +86,10 @@ class Vocabulary {
   void MarkEnds(const Metadata& metadata);
   void MarkStripping(const Metadata& metadata);
   void IndexSpecial();
+  // The longest special token that begins at `begin` and ends before `limit`; token -1: none.
+  Fragment LongestSpecial(std::string_view text, size_t begin, size_t limit, bool special) const;
+  // The special tokens of a text, in order.
+  std::vector<Fragment> FindSpecial(std::string_view text, bool special) const;
   // The child of a node, 0 where there is none.
   uint32_t Child(uint32_t node, uint8_t byte) const;
 
