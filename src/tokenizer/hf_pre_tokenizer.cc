@@ -12,6 +12,7 @@
 #include "base/printable.h"
 #include "tokenizer/hf_tokenizer.h"
 #include "tokenizer/pre_tokenizer.h"
+#include "tokenizer/space_mark.h"
 
 namespace halftone {
 namespace {
@@ -131,10 +132,10 @@ HfSpaces ReadHfSpaces(const Json& tokenizer, const std::string& source) {
   bool marked = false;
   ReadNormalizers(Member(tokenizer, "normalizer"), source, [&](const Json& element) {
     const Json& type = Member(element, "type");
-    if (type == "Prepend" && Member(element, "prepend") == kHfSpaceMark) {
+    if (type == "Prepend" && Member(element, "prepend") == kSpaceMark) {
       spaces.prefix = HfSpaces::Prefix::kAlways;
     } else if (type == "Replace" && Member(Member(element, "pattern"), "String") == " " &&
-               Member(element, "content") == kHfSpaceMark) {
+               Member(element, "content") == kSpaceMark) {
       marked = true;
     } else {
       return false;
@@ -143,7 +144,7 @@ HfSpaces ReadHfSpaces(const Json& tokenizer, const std::string& source) {
   });
   const Json& element = Member(tokenizer, "pre_tokenizer");
   const Json& type = Member(element, "type");
-  if (type == "Metaspace" && Member(element, "replacement") == kHfSpaceMark) {
+  if (type == "Metaspace" && Member(element, "replacement") == kSpaceMark) {
     marked = true;
     spaces.split = element.value("split", true);
     // Older files have a switch in place of the scheme.

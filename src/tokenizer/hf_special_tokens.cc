@@ -20,8 +20,9 @@ namespace {
 
 struct Role {
   std::string_view name;
+  // Empty where the converter writes none.
   std::string_view id_key;
-  std::string_view add_key;  // empty: GGUF has none
+  std::string_view add_key;
 };
 
 constexpr Role kRoles[] = {
@@ -30,7 +31,7 @@ constexpr Role kRoles[] = {
     {"unk", "tokenizer.ggml.unknown_token_id", {}},
     {"sep", "tokenizer.ggml.seperator_token_id", "tokenizer.ggml.add_sep_token"},
     {"pad", "tokenizer.ggml.padding_token_id", {}},
-    {"cls", "tokenizer.ggml.cls_token_id", {}},
+    {"cls", {}, {}},
     {"mask", "tokenizer.ggml.mask_token_id", {}},
     {"eot", "tokenizer.ggml.eot_token_id", {}},
     {"eom", "tokenizer.ggml.eom_token_id", {}},
@@ -52,7 +53,9 @@ class SpecialTokens {
   void Set(Metadata& metadata) {
     if (documents_.tokenizer_config().is_object()) ReadTokenizerConfig();
     ReadConfig();
-    for (const auto& [role, id] : ids_) metadata.Set(Find(role).id_key, id);
+    for (const auto& [role, id] : ids_) {
+      if (!Find(role).id_key.empty()) metadata.Set(Find(role).id_key, id);
+    }
     for (const auto& [role, add] : adds_) metadata.Set(Find(role).add_key, add);
   }
 

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "tokenizer/pre_tokenizer.h"
+#include "tokenizer/space_mark.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/vocabulary.h"
 
@@ -41,13 +42,6 @@ bool LooksSpecial(std::string_view text) {
   const std::string_view inner = text.substr(1, text.size() - 2);
   return (inner.starts_with("|") && inner.ends_with("|")) ||
          (inner.starts_with(kBar) && inner.ends_with(kBar));
-}
-
-std::string SpaceMarksToSpaces(std::string text) {
-  for (size_t at = 0; (at = text.find(kHfSpaceMark, at)) != std::string::npos;) {
-    text.replace(at, kHfSpaceMark.size(), " ");
-  }
-  return text;
 }
 
 class VocabularyReader {
@@ -110,8 +104,7 @@ class VocabularyReader {
   // Whether a token has a space elsewhere than at its beginning.
   bool JoinsWords() const {
     for (size_t id = 0; id < texts_.size(); ++id) {
-      if (types_[id] == TokenType::kNormal &&
-          texts_[id].find(kHfSpaceMark, 1) != std::string::npos) {
+      if (types_[id] == TokenType::kNormal && texts_[id].find(kSpaceMark, 1) != std::string::npos) {
         return true;
       }
     }
@@ -231,7 +224,7 @@ class VocabularyReader {
           Member(token, "special") == true || LooksSpecial(text) || special.contains(text);
       const Json& id = Member(token, "id");
       Place(id, text, control ? TokenType::kControl : TokenType::kUserDefined);
-      if (!control) texts_[id.get<size_t>()] = SpaceMarksToSpaces(text);
+      if (!control) texts_[id.get<size_t>()] = MarksToSpaces(text);
     }
     for (size_t id = 0; id < texts_.size(); ++id) {
       if (types_[id] == TokenType::kNormal && special.contains(texts_[id])) {

@@ -47,8 +47,6 @@ std::string TokenContent(const Json& token);
 // (kUnsupported) naming what is not known.
 std::string_view HfPreTokenizer(const Json& tokenizer, const std::string& source);
 
-inline constexpr std::string_view kHfSpaceMark = "\u2581";
-
 // How a tokenizer.json with byte fallback, which came from SentencePiece, treats spaces. All of
 // them become U+2581.
 struct HfSpaces {

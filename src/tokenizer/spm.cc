@@ -19,13 +19,12 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "tokenizer/merge_table.h"
+#include "tokenizer/space_mark.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 
 namespace halftone {
 namespace {
-
-constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
 
 enum class SpacePrefix { kNever, kAlways, kMissing, kFirstMissing };
 
@@ -159,13 +158,7 @@ void SpmTokenizer::MarkSpaces(std::string_view text, bool first, std::string& ma
       (space_prefix_ == SpacePrefix::kFirstMissing && !begins_with_space && first)) {
     marked += kSpaceMark;
   }
-  for (const char c : text) {
-    if (c == ' ') {
-      marked += kSpaceMark;
-    } else {
-      marked += c;
-    }
-  }
+  AppendMarkingSpaces(text, marked);
 }
 
 void SpmTokenizer::EncodeFragment(std::string_view text, bool first, Workspace& workspace,
@@ -197,18 +190,7 @@ void SpmTokenizer::EncodeFragment(std::string_view text, bool first, Workspace& 
   }
 }
 
-std::string SpmTokenizer::DecodeText(const std::string& text) const {
-  std::string decoded;
-  for (size_t at = 0; at < text.size();) {
-    if (std::string_view(text).substr(at).starts_with(kSpaceMark)) {
-      decoded += ' ';
-      at += kSpaceMark.size();
-    } else {
-      decoded += text[at++];
-    }
-  }
-  return decoded;
-}
+std::string SpmTokenizer::DecodeText(const std::string& text) const { return MarksToSpaces(text); }
 
 }  // namespace
 
