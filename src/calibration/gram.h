@@ -15,7 +15,7 @@ class GramSum {
  public:
   explicit GramSum(int64_t n) : n_(n), sum_(static_cast<size_t>(n * n)) {}
 
-  // a, b: [tokens, n]; where they are the same, only half is computed.
+  // a, b: [tokens, n]; the same in every call, and then half the work, or never.
   void Add(const float* a, const float* b, int64_t tokens, Ops& ops);
 
   int64_t tokens() const { return tokens_; }
@@ -25,7 +25,8 @@ class GramSum {
  private:
   int64_t n_;
   int64_t tokens_ = 0;
-  std::vector<double> sum_;  // the upper triangle and its mirror are added as they come
+  bool symmetric_ = true;
+  std::vector<double> sum_;  // [n, n]; of a symmetric one only the lower triangle counts
 };
 
 }  // namespace halftone

@@ -23,6 +23,10 @@ struct LayerwiseCalibration::Stream {
 
 namespace {
 
+// Tokens for each column of the output matrix that are enough to know what meets it: the model has
+// to run from end to end for it.
+constexpr int64_t kOutputTokensPerColumn = 32;
+
 bool FollowsFromResidual(Stage stage) {
   return stage == Stage::kAttention || stage == Stage::kFeedForward;
 }
@@ -73,8 +77,11 @@ StageStatistics LayerwiseCalibration::Output() {
   const int64_t tokens = chunks_.length;
   GramSum gram(p.width), held(p.width);
   Progress* progress = options_.progress;
+  // Evenly spread over those that may be used, and of those held back.
+  const int64_t wanted = std::max<int64_t>(1, kOutputTokensPerColumn * p.width / tokens);
+  const int64_t step = std::max<int64_t>(1, chunks_.count / wanted);
   if (progress) progress->Begin("calibrate", chunks_.count);
-  for (int64_t c = 0; c < chunks_.count; ++c) {
+  for (int64_t c = chunks_.count - 1; c >= 0; c -= step) {
     CheckCancelled();
     ForwardPass pass(weights, *model_->ops, *cache_, workspace_, tokens, 0);
     pass.Embed(chunks_.chunk(c));
@@ -87,7 +94,7 @@ StageStatistics LayerwiseCalibration::Output() {
     const float* output = pass.Output(tokens);
     const bool hold = c >= chunks_.count - options_.held_out_chunks;
     (hold ? held : gram).Add(output, output, tokens, *model_->ops);
-    if (progress) progress->Advance(c + 1);
+    if (progress) progress->Advance(chunks_.count - c);
   }
   if (progress) progress->End();
   StageStatistics statistics;

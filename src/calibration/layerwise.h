@@ -45,7 +45,7 @@ class LayerwiseCalibration {
   LayerwiseCalibration(std::shared_ptr<const LoadedModel> model, ChunkedText chunks,
                        const LayerwiseOptions& options);
 
-  // What meets the output matrix in the original model. Runs it once from end to end.
+  // What meets the output matrix in the original model, measured on some of the chunks.
   StageStatistics Output();
 
   // Every linear layer of every layer, in the order of the stages. `embedding`: the rounded token

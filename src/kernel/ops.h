@@ -89,6 +89,11 @@ class Ops {
   // x[t, i] += bias[i].
   virtual void AddBias(float* x, const float* bias, int64_t tokens, int64_t width) = 0;
 
+  // sum[i, j] += sum_t a[t, i] * b[t, j]   a, b: [tokens, cols], sum: [cols, cols]. Where a is b
+  // only j <= i is added to.
+  virtual void AddOuterProducts(const float* a, const float* b, int64_t tokens, int64_t cols,
+                                double* sum) = 0;
+
   // gate[i] = silu(gate[i]) * up[i], silu(v) = v / (1 + exp(-v)).
   virtual void SiluMultiply(float* gate, const float* up, int64_t n) = 0;
 };

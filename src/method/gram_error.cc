@@ -27,18 +27,25 @@ double Bilinear(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   double total = 0;
+  // Rows that are not there repeat the first and count for nothing.
+  const float* each[kRows];
+  for (int64_t r = 0; r < kRows; ++r) each[r] = b + (r < rows ? r : 0) * n;
   for (int64_t i = 0; i < n; ++i) {
     const float* m = matrix + i * n;
+    auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
+    int64_t j = 0;
+    for (; j + lanes <= n; j += lanes) {
+      const auto v = hn::LoadU(d, m + j);
+      s0 = hn::MulAdd(v, hn::LoadU(d, each[0] + j), s0);
+      s1 = hn::MulAdd(v, hn::LoadU(d, each[1] + j), s1);
+      s2 = hn::MulAdd(v, hn::LoadU(d, each[2] + j), s2);
+      s3 = hn::MulAdd(v, hn::LoadU(d, each[3] + j), s3);
+    }
+    double dots[kRows] = {hn::GetLane(hn::SumOfLanes(d, s0)), hn::GetLane(hn::SumOfLanes(d, s1)),
+                          hn::GetLane(hn::SumOfLanes(d, s2)), hn::GetLane(hn::SumOfLanes(d, s3))};
     for (int64_t r = 0; r < rows; ++r) {
-      if (a[r * n + i] == 0) continue;
-      auto sum = hn::Zero(d);
-      int64_t j = 0;
-      for (; j + lanes <= n; j += lanes) {
-        sum = hn::MulAdd(hn::LoadU(d, m + j), hn::LoadU(d, b + r * n + j), sum);
-      }
-      double dot = hn::GetLane(hn::SumOfLanes(d, sum));
-      for (; j < n; ++j) dot += static_cast<double>(m[j]) * b[r * n + j];
-      total += a[r * n + i] * dot;
+      for (int64_t k = j; k < n; ++k) dots[r] += static_cast<double>(m[k]) * each[r][k];
+      total += a[r * n + i] * dots[r];
     }
   }
   return total;

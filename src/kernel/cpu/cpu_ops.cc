@@ -282,6 +282,43 @@ void CpuOps::AddBias(float* x, const float* bias, int64_t tokens, int64_t width)
   });
 }
 
+const float* CpuOps::Turn(const float* x, int64_t tokens, int64_t cols,
+                          std::vector<float>& turned) {
+  constexpr int64_t kTile = 16;
+  turned.resize(static_cast<size_t>(tokens * cols));
+  Split(cols, kTile, tokens * cols, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t0 = 0; t0 < tokens; t0 += kTile) {
+      const int64_t t1 = std::min(tokens, t0 + kTile);
+      for (int64_t i = begin; i < end; ++i) {
+        for (int64_t t = t0; t < t1; ++t) turned[i * tokens + t] = x[t * cols + i];
+      }
+    }
+  });
+  return turned.data();
+}
+
+void CpuOps::AddOuterProducts(const float* a, const float* b, int64_t tokens, int64_t cols,
+                              double* sum) {
+  // Tiles of the result; with columns as rows each is a product like any other.
+  constexpr int64_t kTile = 96;
+  const float* left = Turn(a, tokens, cols, turned_left_);
+  const float* right = a == b ? left : Turn(b, tokens, cols, turned_right_);
+  ReserveScratch(kTile * kTile);
+  const int64_t tiles = (cols + kTile - 1) / kTile;
+  pool_.For(tiles * tiles, [&](int64_t tile, int thread) {
+    const int64_t i0 = tile / tiles * kTile, j0 = tile % tiles * kTile;
+    if (a == b && j0 > i0) return;
+    const int64_t height = std::min(kTile, cols - i0), width = std::min(kTile, cols - j0);
+    float* product = Scratch(thread);
+    vector_.dot_panel(right + j0 * tokens, tokens, width, left + i0 * tokens, tokens, height,
+                      tokens, product, width);
+    for (int64_t i = 0; i < height; ++i) {
+      double* row = sum + (i0 + i) * cols + j0;
+      for (int64_t j = 0; j < width; ++j) row[j] += product[i * width + j];
+    }
+  });
+}
+
 void CpuOps::SiluMultiply(float* gate, const float* up, int64_t n) {
   Split(n, 16, n * 8, [&](int64_t begin, int64_t end, int) {
     vector_.silu_multiply(gate + begin, up + begin, end - begin);

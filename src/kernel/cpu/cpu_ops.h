@@ -40,6 +40,8 @@ class CpuOps : public Ops {
                  const float* k, const float* v, float scale, float* out) override;
   void Add(float* x, const float* y, int64_t n) override;
   void AddBias(float* x, const float* bias, int64_t tokens, int64_t width) override;
+  void AddOuterProducts(const float* a, const float* b, int64_t tokens, int64_t cols,
+                        double* sum) override;
   void SiluMultiply(float* gate, const float* up, int64_t n) override;
 
  private:
@@ -58,6 +60,8 @@ class CpuOps : public Ops {
   template <class Body>
   void Split(int64_t n, int64_t unit, int64_t work, Body&& body);
   const float* Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens);
+  // x [tokens, cols] with its columns as rows, in `turned`.
+  const float* Turn(const float* x, int64_t tokens, int64_t cols, std::vector<float>& turned);
   // At least `floats` of scratch for every thread.
   void ReserveScratch(int64_t floats);
   float* Scratch(int thread) { return scratch_.get() + thread * scratch_floats_; }
@@ -69,6 +73,7 @@ class CpuOps : public Ops {
   int64_t scratch_floats_ = 0;
   std::shared_ptr<float[]> gathered_;  // inputs in the order of a matrix's blocks
   int64_t gathered_floats_ = 0;
+  std::vector<float> turned_left_, turned_right_;  // of AddOuterProducts
   // Two, since some models turn their local and global layers at different speeds.
   std::array<RopeTable, 2> rope_tables_;
   size_t oldest_rope_table_ = 0;
