@@ -53,7 +53,12 @@ int BitsOf(const HfParts& parts, const GptqSettings& settings, const GptqLayer& 
 
 // Sets `group` from the number of groups and the settings.
 void SetGroup(const HfParts& parts, const GptqSettings& settings, GptqLayer& layer) {
-  const auto groups_of = [&](int64_t size) { return size < 0 ? 1 : (layer.in + size - 1) / size; };
+  const auto groups_of = [&](int64_t size) {
+    return size < 0 ? 1 : layer.in / size + (layer.in % size != 0 ? 1 : 0);
+  };
+  if (layer.groups > std::max<int64_t>(layer.in, 1)) {
+    parts.FailFormat(layer.scales.name, "has {} groups of {} inputs", layer.groups, layer.in);
+  }
   if (settings.group_size && groups_of(*settings.group_size) == layer.groups) {
     layer.whole_row = *settings.group_size < 0;
     layer.group = layer.whole_row ? layer.in : std::min(*settings.group_size, layer.in);
