@@ -70,16 +70,16 @@ class CompareCommand : public Command {
 
  private:
   static void Print(Console& console, const CompareReport& report) {
-    Table table({{"variant", Align::kLeft},
-                 {"bits"},
+    Table table({{"variant", Align::kLeft, Narrow::kShrinks},
+                 {"bits", Align::kRight, Narrow::kVanishes},
                  {"size"},
                  {"KL div."},
-                 {"±"},
+                 {"±", Align::kRight, Narrow::kVanishes},
                  {"same top"},
-                 {"PPL"},
-                 {"prompt t/s"},
+                 {"PPL", Align::kRight, Narrow::kVanishes},
+                 {"prompt t/s", Align::kRight, Narrow::kVanishes},
                  {"gen. t/s"},
-                 {"memory"}});
+                 {"memory", Align::kRight, Narrow::kVanishes}});
     for (const CompareRow& row : report.rows) {
       const EvaluateReport& q = row.quality;
       table.Add(

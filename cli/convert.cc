@@ -37,6 +37,12 @@ class ConvertCommand : public Command {
       Json json = QuantizeJson(report);
       json.erase("grid");
       json.erase("method");
+      // What only methods with calibration text measure.
+      for (Json& tensor : json["tensors"]) {
+        for (const char* key : {"output_error", "output_error_rtn", "damping", "seconds"}) {
+          tensor.erase(key);
+        }
+      }
       console.PrintJson(json);
       return;
     }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <iterator>
 #include <string_view>
+#include <utility>
 
 #include "cli/terminal.h"
 #include "halftone/error.h"
@@ -91,45 +92,46 @@ void Table::Add(std::vector<std::string> cells, bool emphasized) {
 
 std::vector<int> Table::Widths(int columns) const {
   std::vector<int> widths;
-  int total = -kGap;
+  int excess = -kGap - columns;
   for (size_t c = 0; c < columns_.size(); ++c) {
     int width = DisplayWidth(columns_[c].title);
     for (const Row& row : rows_) width = std::max(width, DisplayWidth(row.cells[c]));
     widths.push_back(width);
-    total += width + kGap;
+    excess += width + kGap;
   }
-  while (columns > 0 && total > columns) {
+  if (columns == 0) return widths;
+  for (size_t c = columns_.size(); c-- > 0 && excess > 0;) {
+    if (columns_[c].narrow != Narrow::kVanishes) continue;
+    excess -= std::exchange(widths[c], 0) + kGap;
+  }
+  Shrink(Narrow::kShrinks, excess, widths);
+  Shrink(Narrow::kLast, excess, widths);
+  return widths;
+}
+
+// Takes away from the widest until it is like the next, and so on.
+void Table::Shrink(Narrow which, int& excess, std::vector<int>& widths) const {
+  for (; excess > 0; --excess) {
     int widest = -1;
     for (size_t c = 0; c < columns_.size(); ++c) {
-      if (columns_[c].align == Align::kLeft && widths[c] > kNarrowest &&
+      if (columns_[c].narrow == which && widths[c] > kNarrowest &&
           (widest < 0 || widths[c] > widths[widest])) {
         widest = static_cast<int>(c);
       }
     }
-    if (widest < 0) break;
-    const int excess = std::min(total - columns, widths[widest] - kNarrowest);
-    // Down to the next widest only, so that two long columns share what is left.
-    int next = kNarrowest;
-    for (size_t c = 0; c < columns_.size(); ++c) {
-      if (static_cast<int>(c) != widest && columns_[c].align == Align::kLeft &&
-          widths[c] < widths[widest]) {
-        next = std::max(next, widths[c]);
-      }
-    }
-    const int cut = std::clamp(widths[widest] - next, 1, excess);
-    widths[widest] -= cut;
-    total -= cut;
+    if (widest < 0) return;
+    --widths[widest];
   }
-  return widths;
 }
 
 std::string Table::Line(const std::vector<std::string>& cells,
                         const std::vector<int>& widths) const {
   std::string line;
   for (size_t c = 0; c < cells.size(); ++c) {
+    if (widths[c] == 0) continue;
     const std::string cell = Shorten(cells[c], widths[c]);
     const std::string padding(static_cast<size_t>(widths[c] - DisplayWidth(cell)), ' ');
-    if (c > 0) line.append(kGap, ' ');
+    if (!line.empty()) line.append(kGap, ' ');
     line += columns_[c].align == Align::kRight ? padding + cell : cell + padding;
   }
   line.erase(line.find_last_not_of(' ') + 1);

@@ -26,13 +26,22 @@ std::string ShapeText(const std::vector<int64_t>& shape);
 
 enum class Align { kLeft, kRight };
 
+// What becomes of a column where the table is too wide.
+enum class Narrow {
+  kStays,     // as it is
+  kVanishes,  // the first to give way, from the right
+  kShrinks,   // then these shrink, the widest first
+  kLast,      // and at last these
+};
+
 struct Column {
   std::string title;
   Align align = Align::kRight;
+  Narrow narrow = Narrow::kStays;
 };
 
-// A table whose columns are as wide as their widest cell. Left-aligned columns give way, the widest
-// first, where it would exceed the width it is rendered for.
+// A table whose columns are as wide as their widest cell, unless it would exceed the width that it
+// is rendered for.
 class Table {
  public:
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
@@ -51,7 +60,9 @@ class Table {
     bool emphasized;
   };
 
+  // Of each column; 0 for one that vanished.
   std::vector<int> Widths(int columns) const;
+  void Shrink(Narrow which, int& excess, std::vector<int>& widths) const;
   std::string Line(const std::vector<std::string>& cells, const std::vector<int>& widths) const;
 
   std::vector<Column> columns_;

@@ -72,11 +72,13 @@ class InspectCommand : public Command {
   }
 
   static void Print(Console& console, const Inspection& file) {
-    Table metadata({{"metadata", Align::kLeft}, {"type", Align::kLeft}, {"value", Align::kLeft}});
+    Table metadata({{"metadata", Align::kLeft, Narrow::kLast},
+                    {"type", Align::kLeft},
+                    {"value", Align::kLeft, Narrow::kShrinks}});
     for (const MetadataInfo& m : file.metadata) {
       metadata.Add({Printable(m.key), m.type, Printable(m.value)});
     }
-    Table tensors({{"tensor", Align::kLeft},
+    Table tensors({{"tensor", Align::kLeft, Narrow::kShrinks},
                    {"shape", Align::kLeft},
                    {"grid", Align::kLeft},
                    {"bits"},

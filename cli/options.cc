@@ -22,13 +22,13 @@ std::string ErrorText(double error) {
 }
 
 Table TensorTable(const QuantizeReport& report) {
-  Table table({{"tensor", Align::kLeft},
+  Table table({{"tensor", Align::kLeft, Narrow::kLast},
                {"shape", Align::kLeft},
                {"from", Align::kLeft},
                {"to", Align::kLeft},
                {"size"},
                {"error"},
-               {"note", Align::kLeft}});
+               {"note", Align::kLeft, Narrow::kShrinks}});
   for (const QuantizedTensor& t : report.tensors) {
     table.Add({Printable(t.name), ShapeText(t.shape), t.source_grid, t.grid, HumanBytes(t.bytes),
                ErrorText(t.relative_error), t.note});

@@ -74,8 +74,8 @@ class PlanCommand : public Command {
     std::vector<Column> columns = {{"format", Align::kLeft},
                                    {"bits"},
                                    {report.exact ? "file" : "weights"},
-                                   {"KV cache"},
-                                   {"activations"},
+                                   {"KV cache", Align::kRight, Narrow::kVanishes},
+                                   {"activations", Align::kRight, Narrow::kVanishes},
                                    {"total"},
                                    {"fits", Align::kLeft}};
     Table table(columns);
@@ -83,7 +83,7 @@ class PlanCommand : public Command {
       std::string fits = row.fits_ram ? (gpu ? "RAM" : "yes") : (gpu ? "" : "no");
       if (row.fits_vram) fits += fits.empty() ? "VRAM" : " VRAM";
       if (fits.empty()) fits = "no";
-      if (row.recommended) fits += "  <- recommended";
+      if (row.recommended) fits += "  <- best";
       table.Add({row.grid, fmt::format("{:.3f}", row.bits_per_weight), HumanBytes(row.weight_bytes),
                  HumanBytes(row.kv_cache_bytes), HumanBytes(row.activation_bytes),
                  HumanBytes(row.total_bytes), fits},

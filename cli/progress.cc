@@ -120,7 +120,9 @@ std::string ConsoleProgress::Figures(double elapsed, int columns) const {
   const double fraction = std::clamp(done / static_cast<double>(total_), 0.0, 1.0);
   const std::string share = fmt::format("{:3.0f} %", std::floor(fraction * 100));
   if (done <= 0) return share + "  " + HumanSeconds(elapsed);
-  const std::string speed = fmt::format("  {}/s", HumanCount(done / elapsed));
+  // Few large units have no speed that tells anything.
+  const double rate = done / elapsed;
+  const std::string speed = rate < 1 ? "" : fmt::format("  {}/s", HumanCount(rate));
   const std::string left =
       fmt::format("  {} left", HumanSeconds(elapsed * (1 - fraction) / fraction));
   for (const std::string& figures : {share + speed + left, share + left}) {

@@ -2,8 +2,11 @@
 
 #include "halftone/quantize.h"
 
+#include <filesystem>
+
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/terminal.h"
 #include "halftone/error.h"
 
 namespace halftone::cli {
@@ -56,8 +59,7 @@ class QuantizeCommand : public Command {
       throw Error(Error::Kind::kUsage, "give -o OUT, or --dry-run to write nothing");
     }
     options_.progress = console.progress();
-    QuantizeReport report =
-        dry_run_ ? PlanQuantize(model_, options_) : Quantize(model_, output_, options_);
+    const QuantizeReport report = dry_run_ ? PlanQuantize(model_, options_) : Write(console);
     if (console.json) {
       Json json = QuantizeJson(report);
       json["dry_run"] = dry_run_;
@@ -69,6 +71,31 @@ class QuantizeCommand : public Command {
   }
 
  private:
+  QuantizeReport Write(Console& console) {
+    try {
+      return Quantize(model_, output_, options_);
+    } catch (const Error&) {
+      console.Abandon();
+      SayWhatIsKept(console);
+      throw;
+    }
+  }
+
+  // Methods that take long keep what they have finished.
+  void SayWhatIsKept(Console& console) const {
+    const std::string folder = output_ + ".partial";
+    std::error_code error;
+    int tensors = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+      tensors += entry.path().extension() == ".tensor";
+    }
+    if (tensors == 0) return;
+    console.Say(
+        fmt::format("halftone: note: {} finished tensors are kept in {}; the same command "
+                    "with --resume goes on from there",
+                    tensors, Printable(folder)));
+  }
+
   std::string model_, output_;
   QuantizeOptions options_;
   bool dry_run_ = false, all_ = false;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <iostream>
 
@@ -127,6 +128,11 @@ class RunCommand : public Command {
       if (line == "/exit" || line == "/quit") break;
       if (line == "/reset") {
         messages.resize(opening);
+        if (terminal) console.Say(console.Dim("forgotten"));
+        continue;
+      }
+      if (terminal && IsCommand(line)) {
+        console.Say(console.Dim("there are: /reset to begin anew, /exit to end"));
         continue;
       }
       if (line.find_first_not_of(" \t") == line.npos) continue;
@@ -140,6 +146,12 @@ class RunCommand : public Command {
       ClearInterrupt();
     }
     if (terminal) console.Say("");
+  }
+
+  // "/help", but not "/etc/hosts?".
+  static bool IsCommand(const std::string& line) {
+    return line.size() > 1 && line[0] == '/' &&
+           std::ranges::all_of(line.substr(1), [](unsigned char c) { return std::islower(c); });
   }
 
   // One message; false at the end of input or after Ctrl-C.
