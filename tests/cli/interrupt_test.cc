@@ -88,6 +88,52 @@ TEST_F(InterruptTest, KeepsTheOldModel) {
   EXPECT_EQ(ReadBytes(Path("out.gguf")), "old");
 }
 
+// Error feedback takes hours on a large model: what is finished is kept, named, and taken up again
+// for the same bytes.
+TEST_F(InterruptTest, ResumesLongQuantizations) {
+  TinyModel model;
+  model.layers = 6;
+  const std::string file = Write("long.gguf", model.Bytes());
+  const std::string text = Write("calibration.txt", TinyText(6000));
+  const auto command = [&](const std::string& output) {
+    return Arguments{"quantize", file,   "-o",        Path(output), "--grid",        "q4_0",
+                     "--method", "gptq", "--context", "256",        "--calibration", text};
+  };
+  const auto finished = [&] {
+    int tensors = 0;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(Path("out.gguf.partial"), error)) {
+      tensors += entry.path().extension() == ".tensor";
+    }
+    return tensors;
+  };
+  Finished run;
+  int kept = 0;
+  for (int attempt = 0; attempt < 20 && run.signal == 0; ++attempt) {
+    RunOptions options;
+    bool sent = false;
+    options.meanwhile = [&](pid_t child) {
+      if (!sent && finished() >= 8) sent = ::kill(child, SIGINT) == 0;
+    };
+    run = Halftone(command("out.gguf"), options);
+    kept = finished();
+  }
+  ASSERT_EQ(run.signal, SIGINT) << run.err;
+  EXPECT_FALSE(Exists("out.gguf"));
+  EXPECT_FALSE(Writing());
+  EXPECT_GE(kept, 8);
+  EXPECT_THAT(run.err, AllOf(HasSubstr(std::to_string(kept) + " finished tensors are kept in " +
+                                       Path("out.gguf.partial")),
+                             HasSubstr("--resume")));
+
+  Arguments resume = command("out.gguf");
+  resume.push_back("--resume");
+  EXPECT_EQ(Halftone(resume).code, 0);
+  EXPECT_FALSE(Exists("out.gguf.partial"));
+  EXPECT_EQ(Halftone(command("whole.gguf")).code, 0);
+  EXPECT_TRUE(ReadBytes(Path("out.gguf")) == ReadBytes(Path("whole.gguf")));
+}
+
 // Long work that writes only at its end.
 TEST_F(InterruptTest, StopsLongWork) {
   const std::string text = Write("long.txt", TinyText(300'000));
@@ -99,13 +145,14 @@ TEST_F(InterruptTest, StopsLongWork) {
       {"run", model_, "-p", "the", "-n", "1000000", "--context", "1000000", "--temp", "0"}};
   for (const Arguments& command : commands) {
     SCOPED_TRACE(command[0]);
+    Arguments slowly = command;
+    slowly.insert(slowly.end(), {"--threads", "1"});
     RunOptions options;
-    options.timeout = 60;
     int calls = 0;
     options.meanwhile = [&](pid_t child) {
       if (++calls == 400) ::kill(child, SIGINT);  // after 0.2 s
     };
-    const Finished run = Halftone(command, options);
+    const Finished run = Halftone(slowly, options);
     EXPECT_EQ(run.signal, SIGINT) << "code " << run.code << ", " << run.err;
     EXPECT_FALSE(Exists("out.gguf"));
   }

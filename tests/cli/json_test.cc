@@ -65,6 +65,8 @@ const Keys kQuantizeKeys = {"output",     "grid",         "method",          "co
                             "dry_run",    "tensors"};
 const Keys kTensorKeys = {"name",  "shape",          "source_grid", "grid",
                           "bytes", "relative_error", "note"};
+// What methods with calibration text measure besides.
+const Keys kMeasuredKeys = {"output_error", "output_error_rtn", "damping", "seconds"};
 
 TEST_F(JsonTest, Quantize) {
   for (const bool dry : {false, true}) {
@@ -77,7 +79,9 @@ TEST_F(JsonTest, Quantize) {
     EXPECT_EQ(report["grid"], "q4_0");
     EXPECT_EQ(report["method"], "rtn");
     ASSERT_EQ(report["tensors"].size(), TinyModel().Tensors().size());
-    Check("quantize", report["tensors"][0], kTensorKeys);
+    Keys keys = kTensorKeys;
+    keys.insert(keys.end(), kMeasuredKeys.begin(), kMeasuredKeys.end());
+    Check("quantize", report["tensors"][0], keys);
   }
 }
 

@@ -22,9 +22,9 @@
 namespace halftone {
 
 struct Finished {
-  int code = -1;   // the exit code, or -1 if a signal ended it
-  int signal = 0;  // the signal that ended it, or 0
-  double seconds = 0;
+  int code = -1;           // the exit code, or -1 if a signal ended it
+  int signal = 0;          // the signal that ended it, or 0
+  double cpu_seconds = 0;  // of all threads; wall time tells how busy the machine is
   std::string out;
   std::string err;
 };
@@ -79,7 +79,8 @@ inline Finished Await(pid_t child, double timeout, const std::function<void(pid_
   const auto start = Clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
   int status = 0;
-  while (::waitpid(child, &status, WNOHANG) == 0) {
+  rusage usage{};
+  while (::wait4(child, &status, WNOHANG, &usage) == 0) {
     if (meanwhile) meanwhile(child);
     if (elapsed() > timeout) {
       ADD_FAILURE() << "still running after " << timeout << " s";
@@ -88,7 +89,10 @@ inline Finished Await(pid_t child, double timeout, const std::function<void(pid_
     ::usleep(500);
   }
   Finished finished;
-  finished.seconds = elapsed();
+  for (const timeval& time : {usage.ru_utime, usage.ru_stime}) {
+    finished.cpu_seconds +=
+        static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  }
   if (WIFEXITED(status)) finished.code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) finished.signal = WTERMSIG(status);
   return finished;

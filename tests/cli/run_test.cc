@@ -267,7 +267,7 @@ TEST_F(RunTest, PlanKnowsTheSizesOfSevenBillion) {
   for (const char* size : {" 28.0 GB ", " 14.0 GB ", " 7.00 GB ", " 3.50 GB "}) {
     EXPECT_THAT(text.out, HasSubstr(size));
   }
-  EXPECT_THAT(text.out, HasSubstr("<- recommended"));
+  EXPECT_THAT(text.out, HasSubstr("<- best"));
 }
 
 TEST_F(RunTest, CompareWritesAReport) {

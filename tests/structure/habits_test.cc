@@ -42,9 +42,10 @@ std::vector<std::string> FilesThatMention(const SourceTree& tree, const std::str
   return files;
 }
 
-// Code outside the grids' own folder, the presets and the fast kernels that names the grid.
+// Code outside the grids' own folder, the presets and the fast kernels that names the grid. Names
+// with hyphens are other programs' ("mxfp4-pack-quantized" is a format of compressed-tensors).
 std::vector<std::string> CodeThatNames(const SourceTree& tree, const std::string& grid) {
-  const std::regex word("\\b" + grid + "\\b", std::regex::icase);
+  const std::regex word("\\b" + grid + "\\b(?!-)", std::regex::icase);
   std::vector<std::string> files;
   for (const auto& [path, text] : tree) {
     if (!path.starts_with("src/") || path.starts_with("src/grid/") || IsTest(path) ||
@@ -128,8 +129,9 @@ TEST(HabitsTest, CatchesMentions) {
                            {"src/kernel/cpu/fast/q4_k.h", "Q4_K"},
                            {"src/kernel/cpu/ops_test.cc", "q4_k"},
                            {"src/kernel/cpu/comment.cc", "// faster than q4_k\n"},
+                           {"src/container/other.cc", "format == \"q4_k-packed\""},
                            {"src/kernel/cpu/vector_ops.cc", "if (name == \"q4_k\") {"}};
-  EXPECT_EQ(FilesThatMention(tree, "q4_k").size(), 5u);
+  EXPECT_EQ(FilesThatMention(tree, "q4_k").size(), 6u);
   EXPECT_THAT(CodeThatNames(tree, "q4_k"), ElementsAre("src/kernel/cpu/vector_ops.cc"));
 }
 
