@@ -166,7 +166,8 @@ TEST_F(InterruptTest, ASecondOneEndsAtOnce) {
   int calls = 0;
   RunOptions options;
   options.meanwhile = [&](pid_t child) {
-    if (++calls == 400 || calls == 402) ::kill(child, SIGINT);
+    // Again and again: two that come at once count as one.
+    if (++calls >= 400 && calls % 20 == 0) ::kill(child, SIGINT);
   };
   // One chunk only, within which nothing asks whether to go on.
   const Finished run = Halftone({"imatrix", model_, "--text", text, "-o", Path("out.gguf"),
