@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "base/error.h"
 #include "calibration/layerwise.h"
@@ -26,8 +27,7 @@ class LayerwiseRounder {
         method_(*job.method),
         report_(report),
         pool_(options.threads),
-        journal_(output, job.fingerprint, options.resume),
-        writer_(plan_, output) {
+        output_(output) {
     model_ = std::make_shared<const LoadedModel>(AsGguf(*plan_.source),
                                                  std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
     const auto tokenizer = MakeTokenizer(model_->checkpoint);
@@ -39,10 +39,13 @@ class LayerwiseRounder {
     for (size_t i = 0; i < plan_.jobs.size(); ++i) {
       by_name_[plan_.jobs[i].source->tensor.name] = i;
     }
+    // Last, so that nothing is left behind where the text or the model is refused.
+    journal_.emplace(output, job.fingerprint, options.resume);
   }
 
   void Run() {
     LayerwiseCalibration calibration(model_, chunks_, calibrate_);
+    writer_.emplace(plan_, output_);
     const Tensor embedding = RoundOutside(calibration);
     calibration.Run(
         embedding.grid == nullptr ? nullptr : &embedding,
@@ -50,8 +53,8 @@ class LayerwiseRounder {
           return RoundNamed(name, statistics);
         },
         [&](const std::string& name) { return IsFinished(name); });
-    writer_.Commit();
-    journal_.Remove();
+    writer_->Commit();
+    journal_->Remove();
   }
 
  private:
@@ -93,7 +96,7 @@ class LayerwiseRounder {
   bool IsFinished(const std::string& name) const {
     const auto it = by_name_.find(name);
     return it == by_name_.end() || !plan_.jobs[it->second].choice.quantize ||
-           journal_.Has(it->second);
+           journal_->Has(it->second);
   }
 
   Tensor RoundNamed(const std::string& name, const StageStatistics* statistics) {
@@ -111,14 +114,14 @@ class LayerwiseRounder {
     QuantizedTensor& measured = report_.tensors[index];
     const Tensor& t = job.source->tensor;
     const uint64_t bytes = static_cast<uint64_t>(t.rows()) * job.choice.grid->RowBytes(t.cols());
-    std::optional<std::vector<uint8_t>> blocks = journal_.Find(index, bytes, measured);
+    std::optional<std::vector<uint8_t>> blocks = journal_->Find(index, bytes, measured);
     if (!blocks) {
       blocks.emplace(bytes);
       RoundAnew(job, statistics, *blocks, measured);
-      journal_.Put(index, *blocks, measured);
+      journal_->Put(index, *blocks, measured);
     }
     Tensor rounded = MakeTensor(t.name, *job.choice.grid, t.shape, *blocks);
-    writer_.Put(index, std::move(*blocks));
+    writer_->Put(index, std::move(*blocks));
     return rounded;
   }
 
@@ -179,8 +182,9 @@ class LayerwiseRounder {
   const Method& method_;
   QuantizeReport& report_;
   ThreadPool pool_;
-  Journal journal_;
-  RewriteWriter writer_;
+  const std::string output_;
+  std::optional<Journal> journal_;
+  std::optional<RewriteWriter> writer_;
   std::shared_ptr<const LoadedModel> model_;
   ChunkedText chunks_;
   LayerwiseOptions calibrate_;

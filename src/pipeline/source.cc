@@ -57,9 +57,6 @@ Source OpenSource(const std::string& path) {
   if (checkpoint.dialect == Dialect::kGguf) {
     for (const Tensor& tensor : checkpoint.tensors) source.tensors.push_back({tensor, 0});
     source.architecture = FindArchitecture(checkpoint);
-    if (source.architecture != nullptr) {
-      source.hyperparameters = ReadHyperparameters(checkpoint, *source.architecture);
-    }
     source.metadata = checkpoint.metadata;
     // Settings of a split file describe the split, not the model.
     for (const char* key : {"split.no", "split.count", "split.tensors.count"}) {
@@ -69,7 +66,6 @@ Source OpenSource(const std::string& path) {
     const Architecture& architecture = ArchitectureOf(checkpoint);
     const Hyperparameters parameters = ReadHyperparameters(checkpoint, architecture);
     source.architecture = &architecture;
-    source.hyperparameters = parameters;
     source.tensors = GgufTensors(checkpoint, architecture, parameters);
     int64_t count = 0;
     for (const GgufTensor& t : source.tensors) count += t.tensor.count();
@@ -178,7 +174,12 @@ DialectPlace PlaceInDialect(const Source& source, const GgufTensor& tensor, Dial
     FailUnsupported("{}: tensor '{}' has no Hugging Face name", source.checkpoint.path,
                     tensor.tensor.name);
   }
-  return {NameInDialect(dialect, *place), HeadsOf(place->role->order, source.hyperparameters)};
+  // Only these need the hyperparameters, which a GGUF file that is merely copied may lack.
+  const int64_t heads = place->role->order == RowOrder::kSame
+                            ? 0
+                            : HeadsOf(place->role->order,
+                                      ReadHyperparameters(source.checkpoint, *source.architecture));
+  return {NameInDialect(dialect, *place), heads};
 }
 
 std::map<std::string, std::string> DocumentsFor(const Source& source, const Container& container) {

@@ -22,7 +22,6 @@ struct Source {
   int64_t parameters = 0;
   // Null for GGUF files of an architecture that src/model does not know.
   const Architecture* architecture = nullptr;
-  Hyperparameters hyperparameters;  // where there is an architecture
 };
 
 // Opens a .gguf file or a Hugging Face folder. A GGUF file may be of any architecture; a folder
