@@ -2,7 +2,7 @@
 # make test      sets up, builds, runs all tests; then the unit tests under the sanitizers
 # make build     the program alone: build/halftone
 # make install   puts it under PREFIX (/usr/local)
-# make bench-peers   builds llama.cpp and measures both side by side
+# make bench-peers   builds llama.cpp and measures both on the demonstration's model
 # make clean     removes what was built
 
 PREFIX ?= /usr/local
@@ -38,7 +38,7 @@ install: build
 	cmake --install build --prefix $(PREFIX)
 
 bench-peers: build
-	bench/peers/run
+	bench/peers/run speed "$$(scripts/fetch-model)"
 
 clean:
 	rm -rf build build-asan halftone-demo

@@ -14,7 +14,7 @@ struct QuantizeOptions {
   std::string grid;  // a grid or a preset, "q4_0", "q4_k_m"
   // Empty: best where there is calibration text, imatrix where there is an imatrix file, else rtn.
   std::string method;
-  std::string container;  // empty: by the name of the output, gguf by default
+  std::string container;  // empty: the first that holds the grid
   std::string imatrix;    // an imatrix file of either generation, or empty
   // Text to measure activations on, a plain file; empty: the text that comes with the library,
   // where the method needs one.
@@ -67,7 +67,7 @@ QuantizeReport Quantize(const std::string& input, const std::string& output,
 QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& options);
 
 struct ConvertOptions {
-  std::string container;    // empty: by the name of the output
+  std::string container;    // empty: gguf
   bool requantize = false;  // allow what is not lossless
   int threads = 0;
   Progress* progress = nullptr;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace halftone {
 namespace {
@@ -44,6 +45,11 @@ std::string Fingerprint(const Source& source, const QuantizeOptions& options,
     fnv.Add(t.tensor.name);
     fnv.Add(t.tensor.grid->name);
     fnv.Add(ShapeText(t.tensor.shape));
+    if (t.tensor.source != nullptr) {
+      std::vector<uint8_t> row(t.tensor.rows() > 0 ? t.tensor.row_bytes() : 0);
+      if (!row.empty()) t.tensor.source->Read(0, 1, row.data());
+      fnv.Add(row);
+    }
     fnv.Add(t.tensor.data.first(std::min(kSample, t.tensor.data.size())));
   }
   return fmt::format("{:0{}x}", fnv.hash(), kFingerprintLength);

@@ -94,7 +94,7 @@ Source OpenSource(const std::string& path) {
 
 void DecodeRows(const Source& source, const GgufTensor& tensor, int64_t begin, int64_t end,
                 ThreadPool& pool, float* values) {
-  const Tensor& t = tensor.tensor;
+  const Tensor t = Loaded(tensor.tensor, pool);
   const int64_t cols = t.cols();
   // A bias is one row whose elements are permuted instead of rows.
   const bool permute_elements = tensor.permuted_heads > 0 && t.shape.size() == 1;
