@@ -22,6 +22,7 @@
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/space_mark.h"
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/unicode.h"
 #include "tokenizer/vocabulary.h"
 
 namespace halftone {
@@ -42,6 +43,15 @@ bool LooksSpecial(std::string_view text) {
   const std::string_view inner = text.substr(1, text.size() - 2);
   return (inner.starts_with("|") && inner.ends_with("|")) ||
          (inner.starts_with(kBar) && inner.ends_with(kBar));
+}
+
+// Whether the text is one character over and over.
+bool IsRun(std::string_view text) {
+  const auto bytes = static_cast<size_t>(DecodeUtf8(text, 0).bytes);
+  for (size_t at = bytes; at < text.size(); ++at) {
+    if (text[at] != text[at - bytes]) return false;
+  }
+  return true;
 }
 
 class VocabularyReader {
@@ -73,14 +83,15 @@ class VocabularyReader {
   // Whether merging the pair whose token has the highest score merges what the list of merges says,
   // in the order that it says (but for equal tokens at overlapping places): the merges of a token
   // stand together, and every cut of a token into two others is one. SentencePiece's merges are
-  // like that; those that were learned as merges name one cut for each token.
+  // like that, but for runs of spaces, which have equal scores and grow from the left either way.
+  // Merges that were learned as such name one cut for each token.
   bool ScoresSuffice() const {
     std::unordered_set<std::string> merges;
     std::unordered_set<std::string> results;
     std::string last;
     for (const std::string& merge : Merges()) {
       std::string result = Result(merge);
-      if (result != last && !results.insert(result).second) return false;
+      if (result != last && !results.insert(result).second && !IsRun(result)) return false;
       last = std::move(result);
       merges.insert(merge);
     }

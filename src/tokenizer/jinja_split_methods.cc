@@ -86,18 +86,14 @@ Pieces SplitAt(std::string_view text, std::string_view separator, int64_t limit)
   return pieces;
 }
 
-Pieces SplitAtFromRight(Heap& heap, std::string_view text, std::string_view separator,
-                        int64_t limit) {
-  Pieces pieces;
-  for (; limit != 0; --limit) {
-    // rfind may compare the whole separator at every place.
-    heap.Walk(separator.size() * 8);
-    const size_t found = text.rfind(separator);
-    if (found == text.npos) break;
-    pieces.push_back(text.substr(found + separator.size()));
-    text = text.substr(0, found);
+// Works on the text backwards, so that each step costs no more than what it takes off.
+Pieces SplitAtFromRight(std::string_view text, std::string_view separator, int64_t limit) {
+  const std::string backwards(text.rbegin(), text.rend());
+  Pieces pieces = SplitAt(backwards, std::string(separator.rbegin(), separator.rend()), limit);
+  for (std::string_view& piece : pieces) {
+    const auto end = static_cast<size_t>(piece.data() - backwards.data());
+    piece = text.substr(text.size() - end - piece.size(), piece.size());
   }
-  pieces.push_back(text);
   std::ranges::reverse(pieces);
   return pieces;
 }
@@ -115,8 +111,7 @@ Value SplitMethod(Interpreter& interpreter, const Value& subject, const Argument
   } else {
     const std::string& separator = parameters.AsText(0).bytes;
     if (separator.empty()) Raise("empty separator");
-    pieces =
-        kRight ? SplitAtFromRight(heap, text, separator, limit) : SplitAt(text, separator, limit);
+    pieces = kRight ? SplitAtFromRight(text, separator, limit) : SplitAt(text, separator, limit);
   }
   return ListOf(interpreter, subject, pieces);
 }
@@ -137,8 +132,7 @@ Value PartitionMethod(Interpreter& interpreter, const Value& subject, const Argu
   heap.Walk(text.size());
   const bool markup = subject.AsText().markup;
   const auto piece = [&](std::string_view part) { return heap.Str(std::string(part), markup); };
-  const Pieces pieces =
-      kRight ? SplitAtFromRight(heap, text, separator, 1) : SplitAt(text, separator, 1);
+  const Pieces pieces = kRight ? SplitAtFromRight(text, separator, 1) : SplitAt(text, separator, 1);
   if (pieces.size() == 2) {
     return heap.Tuple({piece(pieces[0]), piece(separator), piece(pieces[1])});
   }

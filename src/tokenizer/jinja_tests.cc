@@ -70,11 +70,13 @@ Value SameAs(Interpreter&, const Value& value, const Arguments& arguments) {
   }
 }
 
-Value IsFilterName(Interpreter&, const Value& value, const Arguments&) {
+Value IsFilterName(Interpreter& interpreter, const Value& value, const Arguments&) {
+  RequireHashable(interpreter.heap(), value);
   return Value::Bool(value.text() && FindFilter(value.bytes()) != nullptr);
 }
 
-Value IsTestName(Interpreter&, const Value& value, const Arguments&) {
+Value IsTestName(Interpreter& interpreter, const Value& value, const Arguments&) {
+  RequireHashable(interpreter.heap(), value);
   return Value::Bool(value.text() && FindTest(value.bytes()) != nullptr);
 }
 

@@ -123,10 +123,12 @@ class ReprWriter {
     const bool single = text.find('\'') == text.npos || text.find('"') != text.npos;
     const char quote = single ? '\'' : '"';
     out_ += quote;
-    const bool ascii = std::ranges::all_of(text, [](char c) { return (c & 0x80) == 0; });
-    std::optional<Finder> finder;
-    if (!ascii) finder.emplace(kUnprintable, text);
-    std::optional<RegexMatch> hidden = ascii ? std::nullopt : finder->Find(0);
+    std::optional<Finder> finder;  // of ASCII we know by ourselves
+    if (std::ranges::any_of(text, [](char c) { return (c & 0x80) != 0; })) {
+      finder.emplace(kUnprintable, text);
+    }
+    std::optional<RegexMatch> hidden;
+    if (finder) hidden = finder->Find(0);
     for (size_t at = 0; at < text.size();) {
       const Utf8Char c = DecodeUtf8(text, at);
       while (hidden && hidden->begin < at) hidden = finder->Find(hidden->end);
@@ -261,6 +263,12 @@ size_t Find(std::string_view text, std::string_view needle, size_t from) {
       ::memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
   return found == nullptr ? text.npos
                           : static_cast<size_t>(static_cast<const char*>(found) - text.data());
+}
+
+size_t FindLast(std::string_view text, std::string_view needle) {
+  const size_t at =
+      Find(std::string(text.rbegin(), text.rend()), std::string(needle.rbegin(), needle.rend()));
+  return at == text.npos ? at : text.size() - needle.size() - at;
 }
 
 }  // namespace halftone::jinja

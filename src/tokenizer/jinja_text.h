@@ -36,5 +36,7 @@ std::vector<std::string_view> SplitLines(std::string_view text, bool keep_ends);
 // Where `needle` begins in `text` at or after byte `from`; npos if nowhere. Linear in the worst
 // case, which std::string::find is not.
 size_t Find(std::string_view text, std::string_view needle, size_t from = 0);
+// Where the last `needle` begins; as linear.
+size_t FindLast(std::string_view text, std::string_view needle);
 
 }  // namespace halftone::jinja

@@ -112,14 +112,6 @@ Part PartOf(const Parameters& parameters, const Text& text) {
   return {Substring(text, begin, end), begin, true};
 }
 
-// How often `needle` stands in `text`, or, with `last`, where it stands last.
-size_t LastOf(std::string_view text, std::string_view needle) {
-  if (needle.empty()) return text.size();
-  size_t last = text.npos;
-  for (size_t at = Find(text, needle); at != text.npos; at = Find(text, needle, at + 1)) last = at;
-  return last;
-}
-
 template <bool kLast, bool kMust>
 Value FindSubstring(Interpreter& interpreter, const Value& subject, const Arguments& arguments) {
   const Parameters parameters("find", arguments, {"", "", ""}, 1);
@@ -127,12 +119,7 @@ Value FindSubstring(Interpreter& interpreter, const Value& subject, const Argume
   interpreter.heap().Walk(subject.bytes().size());
   const Part part = PartOf(parameters, subject.AsText());
   size_t at = std::string_view::npos;
-  if (part.valid && kLast) {
-    interpreter.heap().Step(part.text.size());
-    at = part.text.rfind(needle);
-  } else if (part.valid) {
-    at = Find(part.text, needle);
-  }
+  if (part.valid) at = kLast ? FindLast(part.text, needle) : Find(part.text, needle);
   if (at == std::string_view::npos) {
     if (kMust) Raise("substring not found");
     return Value::Int(-1);
