@@ -3,13 +3,14 @@
 # make build     the program alone: build/halftone
 # make install   puts it under PREFIX (/usr/local)
 # make bench-peers   builds llama.cpp and measures both on the demonstration's model
+# make interop   opens written models in the programs that own the formats (installs them)
 # make clean     removes what was built
 
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CONFIGURE = CXX=$$(scripts/compiler) cmake -S . -G Ninja
 
-.PHONY: demo test build install bench-peers clean setup setup-test
+.PHONY: demo test build install bench-peers interop clean setup setup-test
 .DEFAULT_GOAL := build
 
 setup:
@@ -39,6 +40,9 @@ install: build
 
 bench-peers: build
 	bench/peers/run speed "$$(scripts/fetch-model)"
+
+interop: build
+	tests/interop/run
 
 clean:
 	rm -rf build build-asan halftone-demo

@@ -3,6 +3,7 @@
 
 #include "container/container.h"
 #include "container/hf_bnb_reader.h"
+#include "container/hf_bnb_writer.h"
 
 namespace halftone {
 namespace {
@@ -28,20 +29,18 @@ Checkpoint Open(const std::filesystem::path& path) {
   return parts.Finish("bnb");
 }
 
-bool CanStore(const Grid& /*grid*/) { return false; }
-
 }  // namespace
 
 extern const Container kContainer_hf_bnb;
 constinit const Container kContainer_hf_bnb{
     .name = "bnb",
-    .summary = "Hugging Face folder quantized by bitsandbytes: NF4, FP4, LLM.int8() (read only)",
+    .summary = "Hugging Face folder quantized by bitsandbytes: NF4, FP4, LLM.int8()",
     .dialect = Dialect::kHuggingFace,
     .recognize = &Recognize,
     .open = &Open,
-    .can_store = &CanStore,
-    .file_bytes = nullptr,
-    .create = nullptr,
+    .can_store = &CanStoreBnb,
+    .file_bytes = &BnbBytes,
+    .create = &CreateBnb,
 };
 
 }  // namespace halftone

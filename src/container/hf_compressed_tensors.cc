@@ -3,6 +3,7 @@
 
 #include "container/container.h"
 #include "container/hf_compressed_tensors_reader.h"
+#include "container/hf_compressed_tensors_writer.h"
 
 namespace halftone {
 namespace {
@@ -20,20 +21,18 @@ Checkpoint Open(const std::filesystem::path& path) {
   return parts.Finish("compressed-tensors");
 }
 
-bool CanStore(const Grid& /*grid*/) { return false; }
-
 }  // namespace
 
 extern const Container kContainer_hf_compressed_tensors;
 constinit const Container kContainer_hf_compressed_tensors{
     .name = "compressed-tensors",
-    .summary = "Hugging Face folder of compressed-tensors (llm-compressor, vLLM) (read only)",
+    .summary = "Hugging Face folder of compressed-tensors (llm-compressor, vLLM)",
     .dialect = Dialect::kHuggingFace,
     .recognize = &Recognize,
     .open = &Open,
-    .can_store = &CanStore,
-    .file_bytes = nullptr,
-    .create = nullptr,
+    .can_store = &CanStoreCt,
+    .file_bytes = &CtBytes,
+    .create = &CreateCt,
 };
 
 }  // namespace halftone

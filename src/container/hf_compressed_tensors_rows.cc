@@ -56,6 +56,15 @@ class Parts {
     }
     return weight_.divisor ? scale / *weight_.divisor : scale;
   }
+  // The scale as a grid's blocks have it: its own bytes where they can be.
+  void StoreScale(int64_t r, int64_t g, Real real, uint8_t* p) const {
+    const auto bytes = static_cast<size_t>(ScaleBytes(real));
+    if (weight_.divisor || weight_.scales.dtype->bits != static_cast<int>(8 * bytes)) {
+      return StoreNumber(real, Scale(r, g), p);
+    }
+    const int64_t at = r / weight_.row_block * weight_.scale_cols + g;
+    std::memcpy(p, weight_.scales.data.data() + static_cast<size_t>(at) * bytes, bytes);
+  }
   uint8_t ScaleByte(int64_t r, int64_t g) const {
     return weight_.scales.data[r / weight_.row_block * weight_.scale_cols + g];
   }
@@ -145,7 +154,7 @@ class BlockRows : public RowSource {
       const uint8_t* row = direct_ ? parts_.Row(r) : Stream(r, codes, stream);
       for (int64_t c = 0; c < weight.cols; c += grid_.block, blocks += grid_.bytes) {
         const int64_t g = c / weight.group;
-        StoreNumber(spec.scale, parts_.Scale(r, g), blocks);
+        parts_.StoreScale(r, g, spec.scale, blocks);
         uint8_t* to = blocks + ScaleBytes(spec.scale);
         if (zeros) *to++ = static_cast<uint8_t>(parts_.Zero(r, g) + offset_);
         CopyCodes(row + c * spec.bits / 8, to);

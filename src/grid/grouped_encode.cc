@@ -58,7 +58,8 @@ GroupedFit RoundToLargest(const GroupedEncoder& encoder, const float* w, uint8_t
   for (int e = 0; e < encoder.block; ++e) {
     largest = std::max(largest, std::fabs(Finite(Real::kF16, w[e])));
   }
-  const float factor = std::round(1 / encoder.spec->after) / largest;
+  // In this order: torch divides a number by a tensor through the reciprocal.
+  const float factor = (1.0f / largest) * std::round(1 / encoder.spec->after);
   for (int e = 0; e < encoder.block; ++e) {
     codes[e] = static_cast<uint8_t>(128 + RoundEven(Finite(Real::kF16, w[e]) * factor, -127, 127));
   }

@@ -4,7 +4,7 @@
 //   nf4, fp4             bitsandbytes' quantize_4bit: scale = max|w|, w * (1 / scale) between the
 //                        midpoints of the sorted levels, ties to the lower
 //   int8 with `after`    bitsandbytes' int8_vectorwise_quant: weights as f16, scale = max|w|,
-//                        code = rint(w * (127 / scale))
+//                        code = rint(w * (1 / scale * 127))
 //   f16 integers         GPTQ, AWQ: from the smallest to the largest weight (asymmetric) or the
 //                        larger magnitude at 2^(bits-1) - 1/2 (symmetric), divisions in f32
 //   other integers,      compressed-tensors' calculate_qparams and quantize: the same ends, but

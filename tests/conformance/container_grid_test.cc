@@ -35,11 +35,12 @@ std::vector<uint8_t> RandomBlocks(const TensorPlan& tensor, uint32_t seed) {
 
 // Shapes with one, two and three dimensions, and one without elements. Grids of parameters are for
 // linear layers: matrices.
-CheckpointPlan PlanFor(const Grid& grid) {
+CheckpointPlan PlanFor(const Container& container, const Grid& grid) {
   const int64_t block = grid.block;
   CheckpointPlan plan;
   plan.metadata.Set("general.architecture", std::string("llama"));
-  if (grid.grouped != nullptr) {
+  const bool linear = container.dialect == Dialect::kHuggingFace && !grid.plain;
+  if (linear) {
     plan.tensors = {{"blk.0.a.weight", &grid, {8, block}},
                     {"blk.0.b.weight", &grid, {72, 2 * block}},
                     {"blk.0.c.weight", FindGridByGgufType(1), {3}},
@@ -95,7 +96,7 @@ TEST(ContainerGridTest, WhatIsStoredComesBack) {
     for (const Grid* grid : Grids()) {
       if (!container->can_store(*grid)) continue;
       SCOPED_TRACE(std::string(container->name) + " x " + std::string(grid->name));
-      RoundTrip(*container, PlanFor(*grid));
+      RoundTrip(*container, PlanFor(*container, *grid));
       ++pairs[container->name];
     }
   }
