@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
+#include <cstdlib>
 #include <map>
 #include <string>
 #include <vector>
@@ -139,8 +139,8 @@ TEST(PeerRewriteTest, MxfpFourReadAndWrittenAgain) {
               ContentsOf(SharedPath(folder)));
 }
 
-// The offset is a mean, which torch adds up in another order: its last bit may differ, and with it
-// the code of a scale that lies between two levels.
+// On a CPU bitsandbytes searches the levels of scales by an approximation, which takes the second
+// nearest for a few that lie in the middle between two; those may differ.
 TEST(PeerRewriteTest, DoubleQuantization) {
   const std::string folder = "fixtures/tiny-bnb-nf4-dq";
   HALFTONE_NEED_SHARED(folder);
