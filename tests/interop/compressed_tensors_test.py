@@ -83,8 +83,7 @@ class CompressedTensorsTest(unittest.TestCase):
         theirs = decompressed(folder)
         self.assertEqual(len(theirs), LINEAR)
         for name, weight in theirs.items():
-            # As f16, which is how ours come; tests/conformance compares the bf16 values.
-            self.assertTrue(torch.equal(weight.half().float(), ours[name]), name)
+            self.assertTrue(torch.equal(weight, peers.our_weight(folder, name)), name)
         expected = peers.reference_logits(folder, ours)
         self.assertLess(peers.distance(peers.our_logits(folder), expected), 1e-3)
         if loads:

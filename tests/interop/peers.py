@@ -64,6 +64,13 @@ def our_weights(folder):
     return {name: tensor.float() for name, tensor in tensors.items()}
 
 
+def our_weight(folder, name):
+    """One tensor as halftone decodes it, in f32, exactly."""
+    file = pathlib.Path(folder).with_name("weight.npy")
+    halftone("inspect", folder, "--tensor", name, "--npy", file)
+    return torch.from_numpy(numpy.load(file))
+
+
 def our_logits(folder):
     """f32 logits of TOKENS, one row for each."""
     file = pathlib.Path(folder).with_suffix(".npy")
