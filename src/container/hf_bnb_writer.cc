@@ -54,7 +54,7 @@ std::string StateText(const GroupedSpec& spec, int block, const std::vector<int6
 
 template <class T>
 void CopyAll(std::span<const T> values, std::vector<uint8_t>& bytes) {
-  std::memcpy(bytes.data(), values.data(), values.size_bytes());
+  if (!values.empty()) std::memcpy(bytes.data(), values.data(), values.size_bytes());
 }
 
 HfTensor FourBits(const TensorPlan& tensor) {

@@ -1,5 +1,6 @@
 #include "container/hf_codes.h"
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 
@@ -57,7 +58,7 @@ void UnpackBits(const uint8_t* packed, int bits, int64_t n, uint8_t* codes) {
 }
 
 void PackBits(const uint8_t* codes, int bits, int64_t n, uint8_t* packed) {
-  std::memset(packed, 0, static_cast<size_t>((n * bits + 7) / 8));
+  std::fill_n(packed, (n * bits + 7) / 8, uint8_t{0});
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = i * bits / 8;
     const int shift = static_cast<int>(i * bits % 8);

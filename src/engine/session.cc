@@ -83,14 +83,16 @@ void Session::Append(std::span<const int32_t> tokens, int64_t wanted, float* log
   for (int64_t begin = 0; begin < count; begin += workspace_.max_tokens()) {
     const int64_t size = std::min(workspace_.max_tokens(), count - begin);
     const int64_t skip = std::clamp<int64_t>(first_wanted - begin, 0, size);
-    float* out = logits + std::max<int64_t>(0, begin - first_wanted) * vocabulary;
+    // logits may be null where none are wanted.
+    const int64_t row = std::max<int64_t>(0, begin - first_wanted);
+    float* out = wanted > 0 ? logits + row * vocabulary : nullptr;
     Forward(model_->weights, *model_->ops, *cache_, workspace_, tokens.subspan(begin, size),
             position_, skip, out, tap);
     position_ += size;
   }
+  if (wanted == 0) return;
   const float* last = logits + (wanted - 1) * vocabulary;
-  if (wanted > 0 &&
-      !std::all_of(last, last + vocabulary, [](float v) { return std::isfinite(v); })) {
+  if (!std::all_of(last, last + vocabulary, [](float v) { return std::isfinite(v); })) {
     FailNotFinite(model_->checkpoint);
   }
 }
