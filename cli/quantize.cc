@@ -21,8 +21,8 @@ class QuantizeCommand : public Command {
         ->option_text("NAME")
         ->required();
     app.add_option("--method", options_.method,
-                   "How each weight is rounded; without it best where there is calibration text, "
-                   "imatrix where there is an imatrix file, else rtn")
+                   "How each weight is rounded, \"gptq\" or \"awq+gptq\"; without it best where "
+                   "there is calibration text, imatrix where there is an imatrix file, else rtn")
         ->option_text("NAME");
     app.add_option("--container", options_.container,
                    "File format; without it the first that holds the grid")
@@ -33,6 +33,9 @@ class QuantizeCommand : public Command {
         ->option_text("FILE");
     AddContext(app, options_.context, "Tokens in a chunk of it");
     AddChunks(app, options_.calibration_chunks);
+    app.add_flag("--act-order", options_.act_order,
+                 "Round columns from the most to the least active one, where the container can "
+                 "keep that order (gptq)");
     app.add_flag("--resume", options_.resume, "Go on where an interrupted run ended");
     app.add_option("--imatrix", options_.imatrix, "Importance matrix, .gguf or .dat")
         ->option_text("FILE");

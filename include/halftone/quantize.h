@@ -12,7 +12,8 @@ namespace halftone {
 
 struct QuantizeOptions {
   std::string grid;  // a grid or a preset, "q4_0", "q4_k_m"
-  // Empty: best where there is calibration text, imatrix where there is an imatrix file, else rtn.
+  // A method, or a transform and a method: "gptq", "awq+gptq". Empty: best where there is
+  // calibration text, imatrix where there is an imatrix file, else rtn.
   std::string method;
   std::string container;  // empty: the first that holds the grid
   std::string imatrix;    // an imatrix file of either generation, or empty
@@ -21,6 +22,9 @@ struct QuantizeOptions {
   std::string calibration;
   int64_t context = 512;             // tokens in a chunk of it
   int64_t calibration_chunks = 128;  // at most; 0: all
+  // Rounds columns from the most to the least active one (GPTQ's desc_act), for methods with error
+  // feedback and containers that can keep the order.
+  bool act_order = false;
   // Goes on where an earlier run with the same input and options was interrupted.
   bool resume = false;
   int threads = 0;

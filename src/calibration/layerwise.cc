@@ -1,6 +1,7 @@
 #include "calibration/layerwise.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "calibration/gram.h"
@@ -141,17 +142,91 @@ StageStatistics LayerwiseCalibration::Measure(Stream& original, Stream& rounded,
   return statistics;
 }
 
-void LayerwiseCalibration::Run(const Tensor* embedding, const RoundWeight& round,
-                               const IsFinished& finished) {
+// The inputs of all stages of a layer at once, as a stream meets them in it.
+std::vector<StageStatistics> LayerwiseCalibration::MeasureLayer(Stream& stream,
+                                                                const LayerWeights& layer) {
   const ModelWeights& weights = model_->weights;
-  const Hyperparameters& p = weights.parameters;
-  Ops& ops = *model_->ops;
   const int64_t tokens = chunks_.length;
+  ForwardPass pass(weights, *model_->ops, *cache_, workspace_, tokens, 0);
+  std::vector<GramSum> sums;
+  for (const Stage stage : kStages) sums.emplace_back(pass.InputWidth(stage));
+  for (int64_t c = 0; c < chunks_.count - options_.held_out_chunks; ++c) {
+    CheckCancelled();
+    pass.SetResidual(stream.Residual(c, tokens, weights.parameters.width));
+    for (size_t s = 0; s < std::size(kStages); ++s) {
+      const float* x = pass.Input(layer, kStages[s]);
+      sums[s].Add(x, x, tokens, *model_->ops);
+      if (s + 1 < std::size(kStages)) pass.Apply(layer, kStages[s], 0);
+    }
+  }
+  std::vector<StageStatistics> stages;
+  for (const GramSum& sum : sums) {
+    stages.emplace_back();
+    stages.back().gram = sum.Mean();
+    stages.back().tokens = sum.tokens();
+  }
+  return stages;
+}
+
+// Takes all chunks of a stream through a stage.
+void LayerwiseCalibration::Advance(Stream& stream, const LayerWeights& layer, Stage stage) {
+  const ModelWeights& weights = model_->weights;
+  const int64_t tokens = chunks_.length, width = weights.parameters.width;
+  ForwardPass pass(weights, *model_->ops, *cache_, workspace_, tokens, 0);
+  const bool ends_branch = !FollowsFromResidual(stage);
+  const int64_t cols = pass.InputWidth(stage);
+  const Stage next = stage == Stage::kAttention ? Stage::kAttentionOutput : Stage::kDown;
+  const int64_t next_cols = pass.InputWidth(next);
+  if (!ends_branch) stream.input.resize(static_cast<size_t>(chunks_.count * tokens * next_cols));
+  for (int64_t c = 0; c < chunks_.count; ++c) {
+    CheckCancelled();
+    float* residual = stream.Residual(c, tokens, width);
+    pass.SetResidual(residual);
+    if (ends_branch) {
+      pass.SetInput(stage, stream.Input(c, tokens, cols));
+    } else {
+      pass.Input(layer, stage);
+    }
+    pass.Apply(layer, stage, 0);
+    if (ends_branch) {
+      std::copy_n(pass.residual(), tokens * width, residual);
+    } else {
+      std::copy_n(pass.Input(layer, next), tokens * next_cols,
+                  stream.Input(c, tokens, next_cols));
+    }
+  }
+}
+
+// Rounds a layer stage by stage; `own` becomes the rounded layer.
+void LayerwiseCalibration::RoundStages(Stream& original, Stream& rounded,
+                                       const LayerWeights& layer, LayerWeights& own,
+                                       const LayerwiseVisitor& visitor,
+                                       const std::function<void()>& advanced) {
+  for (const Stage stage : kStages) {
+    const auto members = LinearsOf(stage);
+    StageStatistics statistics;
+    const bool known = std::ranges::all_of(
+        members, [&](const auto member) { return visitor.finished((layer.*member).name); });
+    if (!known) statistics = Measure(original, rounded, layer, own, stage);
+    for (const auto member : members) {
+      (own.*member).weight = model_->ops->Prepare(
+          visitor.round((layer.*member).name, known ? nullptr : &statistics));
+    }
+    Advance(rounded, own, stage);
+    if (options_.drift) Advance(original, layer, stage);
+    advanced();
+  }
+}
+
+void LayerwiseCalibration::Run(const Tensor* embedding, const LayerwiseVisitor& visitor) {
+  const ModelWeights& weights = model_->weights;
+  Ops& ops = *model_->ops;
+  const int64_t tokens = chunks_.length, width = weights.parameters.width;
   Stream original, rounded;
   const auto begin = [&](const Matrix& matrix, Stream& stream) {
-    stream.residual.resize(static_cast<size_t>(chunks_.count * tokens * p.width));
+    stream.residual.resize(static_cast<size_t>(chunks_.count * tokens * width));
     for (int64_t c = 0; c < chunks_.count; ++c) {
-      ops.EmbedRows(matrix, chunks_.chunk(c), stream.Residual(c, tokens, p.width));
+      ops.EmbedRows(matrix, chunks_.chunk(c), stream.Residual(c, tokens, width));
     }
   };
   if (options_.drift) begin(*weights.embedding, original);
@@ -161,55 +236,33 @@ void LayerwiseCalibration::Run(const Tensor* embedding, const RoundWeight& round
     begin(*weights.embedding, rounded);
   }
 
-  // Takes all chunks of a stream through a stage.
-  const auto advance = [&](Stream& stream, const LayerWeights& layer, Stage stage) {
-    ForwardPass pass(weights, ops, *cache_, workspace_, tokens, 0);
-    const bool ends_branch = !FollowsFromResidual(stage);
-    const int64_t cols = pass.InputWidth(stage);
-    const Stage next = stage == Stage::kAttention ? Stage::kAttentionOutput : Stage::kDown;
-    const int64_t next_cols = pass.InputWidth(next);
-    if (!ends_branch) {
-      stream.input.resize(static_cast<size_t>(chunks_.count * tokens * next_cols));
-    }
-    for (int64_t c = 0; c < chunks_.count; ++c) {
-      CheckCancelled();
-      float* residual = stream.Residual(c, tokens, p.width);
-      pass.SetResidual(residual);
-      if (ends_branch) {
-        pass.SetInput(stage, stream.Input(c, tokens, cols));
-      } else {
-        pass.Input(layer, stage);
-      }
-      pass.Apply(layer, stage, 0);
-      if (ends_branch) {
-        std::copy_n(pass.residual(), tokens * p.width, residual);
-      } else {
-        std::copy_n(pass.Input(layer, next), tokens * next_cols,
-                    stream.Input(c, tokens, next_cols));
-      }
-    }
-  };
-
   Progress* progress = options_.progress;
   const auto total = static_cast<int64_t>(weights.layers.size() * std::size(kStages));
   if (progress) progress->Begin("round layer by layer", total);
   int64_t done = 0;
-  for (const LayerWeights& layer : weights.layers) {
-    LayerWeights own = Borrowed(layer);
-    for (const Stage stage : kStages) {
-      const auto members = LinearsOf(stage);
-      StageStatistics statistics;
-      const bool known = std::ranges::all_of(
-          members, [&](const auto member) { return finished((layer.*member).name); });
-      if (!known) statistics = Measure(original, rounded, layer, own, stage);
-      for (const auto member : members) {
-        (own.*member).weight =
-            ops.Prepare(round((layer.*member).name, known ? nullptr : &statistics));
-      }
-      advance(rounded, own, stage);
-      if (options_.drift) advance(original, layer, stage);
-      if (progress) progress->Advance(++done);
+  const auto advanced = [&] {
+    if (progress) progress->Advance(++done);
+  };
+  const auto finished = [&](const LayerWeights& layer) {
+    return std::ranges::all_of(kStages, [&](const Stage stage) {
+      return std::ranges::all_of(LinearsOf(stage), [&](const auto member) {
+        return visitor.finished((layer.*member).name);
+      });
+    });
+  };
+  for (size_t l = 0; l < weights.layers.size(); ++l) {
+    const LayerWeights& layer = weights.layers[l];
+    if (!visitor.transform) {
+      LayerWeights own = Borrowed(layer);
+      RoundStages(original, rounded, layer, own, visitor, advanced);
+      continue;
     }
+    std::optional<std::vector<StageStatistics>> stages;
+    if (!finished(layer)) stages = MeasureLayer(rounded, layer);
+    const LayerWeights transformed =
+        visitor.transform(static_cast<int64_t>(l), stages ? &*stages : nullptr);
+    LayerWeights own = Borrowed(transformed);
+    RoundStages(original, rounded, stages ? transformed : layer, own, visitor, advanced);
   }
   if (progress) progress->End();
 }

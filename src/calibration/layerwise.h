@@ -5,6 +5,9 @@
 // and the rounded one's. At each stage (the linear layers that share an input) the statistics of
 // the inputs are measured, the caller rounds the weights, and the rounded stream goes on through
 // them. Memory: the streams and the inputs of one stage; of the model one layer at a time.
+//
+// Where the caller transforms layers before rounding them, all stages of a layer are measured
+// first, in the layer as it was; both streams then run through the transformed layer.
 
 #pragma once
 
@@ -38,6 +41,17 @@ using RoundWeight =
     std::function<Tensor(const std::string& name, const StageStatistics* statistics)>;
 // Whether the weight needs no statistics any more.
 using IsFinished = std::function<bool(const std::string& name)>;
+// Returns layer `layer` in another form that computes the same. `stages` parallels kStages; null
+// where nothing was measured because the whole layer is finished: then what is returned needs no
+// matrices.
+using TransformLayer =
+    std::function<LayerWeights(int64_t layer, const std::vector<StageStatistics>* stages)>;
+
+struct LayerwiseVisitor {
+  RoundWeight round;
+  IsFinished finished;
+  TransformLayer transform = nullptr;  // null: layers stay as they are
+};
 
 class LayerwiseCalibration {
  public:
@@ -50,14 +64,17 @@ class LayerwiseCalibration {
 
   // Every linear layer of every layer, in the order of the stages. `embedding`: the rounded token
   // embedding if it is rounded, else null.
-  void Run(const Tensor* embedding, const RoundWeight& round, const IsFinished& finished);
+  void Run(const Tensor* embedding, const LayerwiseVisitor& visitor);
 
  private:
   struct Stream;
 
   StageStatistics Measure(Stream& original, Stream& rounded, const LayerWeights& original_layer,
                           const LayerWeights& rounded_layer, Stage stage);
-  int64_t chunk_tokens() const { return chunks_.length; }
+  std::vector<StageStatistics> MeasureLayer(Stream& stream, const LayerWeights& layer);
+  void Advance(Stream& stream, const LayerWeights& layer, Stage stage);
+  void RoundStages(Stream& original, Stream& rounded, const LayerWeights& layer, LayerWeights& own,
+                   const LayerwiseVisitor& visitor, const std::function<void()>& advanced);
   void CheckCancelled() const;
 
   std::shared_ptr<const LoadedModel> model_;

@@ -95,7 +95,7 @@ TEST(LayerwiseTest, AgreesWithTheForwardPass) {
   int64_t seen = 0;
   calibration.Run(
       nullptr,
-      [&](const std::string& name, const StageStatistics* statistics) {
+      {.round = [&](const std::string& name, const StageStatistics* statistics) {
         close(statistics->gram, tap.sums.at(name).Mean());
         EXPECT_EQ(statistics->tokens, 72);
         EXPECT_EQ(statistics->held_gram.size(), statistics->gram.size());
@@ -103,7 +103,7 @@ TEST(LayerwiseTest, AgreesWithTheForwardPass) {
         ++seen;
         return model->checkpoint.Get(name);
       },
-      [](const std::string&) { return false; });
+       .finished = [](const std::string&) { return false; }});
   EXPECT_EQ(seen, 2 * 7);
 }
 

@@ -1,5 +1,6 @@
 #include "model/dialect.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/error.h"
@@ -55,6 +56,30 @@ std::string NameInDialect(Dialect dialect, const RolePlace& place) {
     name.append(prefix.before).append(std::to_string(place.layer)).append(prefix.after);
   }
   return name.append(BaseName(dialect, *place.role)).append(place.bias ? ".bias" : ".weight");
+}
+
+std::string NameInDialect(Dialect dialect, const Architecture& architecture, Role role,
+                          int64_t layer, bool bias) {
+  const auto it = std::ranges::find_if(architecture.roles, [&](const RoleName& name) {
+    return name.role == role && name.per_layer == (layer >= 0);
+  });
+  return NameInDialect(dialect, {&*it, layer, bias});
+}
+
+bool IsLayerLinear(const RolePlace& place) {
+  if (place.layer < 0 || place.bias) return false;
+  switch (place.role->role) {
+    case Role::kQuery:
+    case Role::kKey:
+    case Role::kValue:
+    case Role::kAttentionOutput:
+    case Role::kGate:
+    case Role::kUp:
+    case Role::kDown:
+      return true;
+    default:
+      return false;
+  }
 }
 
 std::optional<RolePlace> PlaceOf(const Architecture& architecture, Dialect dialect,

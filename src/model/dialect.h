@@ -21,10 +21,16 @@ struct RolePlace {
 
 // "blk.3.attn_q.weight", "model.layers.3.self_attn.q_proj.weight".
 std::string NameInDialect(Dialect dialect, const RolePlace& place);
+// The same by role; the architecture must have it.
+std::string NameInDialect(Dialect dialect, const Architecture& architecture, Role role,
+                          int64_t layer, bool bias = false);
 
 // What the tensor of that name is; none for names that the architecture does not have.
 std::optional<RolePlace> PlaceOf(const Architecture& architecture, Dialect dialect,
                                  std::string_view name);
+
+// Whether it is the weight of a linear layer inside the layers.
+bool IsLayerLinear(const RolePlace& place);
 
 // A tensor as a GGUF file holds it.
 struct GgufTensor {

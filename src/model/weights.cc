@@ -43,10 +43,7 @@ class Binder {
 
  private:
   std::string Name(Dialect dialect, Role role, int64_t layer, bool bias) const {
-    const auto it = std::ranges::find_if(architecture_.roles, [&](const RoleName& name) {
-      return name.role == role && name.per_layer == (layer >= 0);
-    });
-    return NameInDialect(dialect, {&*it, layer, bias});
+    return NameInDialect(dialect, architecture_, role, layer, bias);
   }
 
   void CheckShape(const Tensor& tensor, const std::vector<int64_t>& expected) const {

@@ -19,7 +19,7 @@
 #include "engine/session.h"
 #include "evaluation/memory.h"
 #include "evaluation/speed.h"
-#include "method/method.h"
+#include "method/transform.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/lock_step.h"
 #include "pipeline/presets.h"
@@ -109,7 +109,7 @@ class Comparison {
     options.threads = options_.threads;
     options.progress = options_.progress;
     // Importances are measured once for all variants; Gram matrices belong to each alone.
-    const Needs needs = MethodNamed(method).needs;
+    const Needs needs = RecipeNamed(method).needs();
     if (needs == Needs::kMeanSquare) options.imatrix = imatrix_;
     if (needs > Needs::kMeanSquare) {
       options.calibration = options_.calibration;
@@ -124,12 +124,12 @@ class Comparison {
   void PlanAll() {
     for (const std::string& grid : grids_) {
       for (const std::string& method : methods_) {
-        const bool weighted = MethodNamed(method).needs != Needs::kNothing;
+        const bool weighted = RecipeNamed(method).needs() != Needs::kNothing;
         const Grid& base = GridNamed(PresetNamed(grid).base);
         if (weighted && options_.calibration.empty()) {
           FailUsage("method '{}' needs calibration text", method);
         }
-        const bool by_importance = MethodNamed(method).needs == Needs::kMeanSquare;
+        const bool by_importance = RecipeNamed(method).needs() == Needs::kMeanSquare;
         if (by_importance && base.importance == Importance::kUnused && methods_.size() > 1)
           continue;
         if (!weighted && base.importance == Importance::kRequired) continue;
@@ -169,7 +169,7 @@ class Comparison {
 
   void Calibrate() {
     const bool needed = std::ranges::any_of(variants_, [](const CompareRow& row) {
-      return MethodNamed(row.method).needs == Needs::kMeanSquare;
+      return RecipeNamed(row.method).needs() == Needs::kMeanSquare;
     });
     if (!needed) return;
     imatrix_ = (fs::path(options_.output_dir) / "imatrix.gguf").string();

@@ -39,7 +39,7 @@ std::string Fingerprint(const Source& source, const QuantizeOptions& options,
   fnv.Add(options.grid);
   fnv.Add(options.method);
   fnv.Add(options.container);
-  fnv.Add(fmt::format("{} {}", options.context, options.calibration_chunks));
+  fnv.Add(fmt::format("{} {} {}", options.context, options.calibration_chunks, options.act_order));
   fnv.Add(calibration);
   for (const GgufTensor& t : source.tensors) {
     fnv.Add(t.tensor.name);

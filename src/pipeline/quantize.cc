@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/thread_pool.h"
 #include "calibration/imatrix_file.h"
-#include "method/method.h"
+#include "method/transform.h"
+#include "model/fold.h"
 #include "pipeline/assets.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/fingerprint.h"
@@ -32,7 +34,9 @@ constexpr const char* kBundledText = "calibration.txt";
 
 struct QuantizePlan {
   RewritePlan rewrite;
-  const Method* method = nullptr;
+  Recipe recipe;
+  std::string method;  // its name
+  std::vector<std::shared_ptr<std::vector<int32_t>>> orders;  // LayerwiseJob's
 };
 
 // The importances of the tensor, or none. Throws if the entry does not fit the tensor.
@@ -72,25 +76,54 @@ ImportanceMatrix Importances(const std::string& input, const QuantizeOptions& op
   return MeasureImportanceOn(input, calibration.text, calibration.name, calibrate);
 }
 
-const Method& ChooseMethod(const QuantizeOptions& options) {
+std::string ChooseMethod(const QuantizeOptions& options) {
   if (!options.imatrix.empty() && !options.calibration.empty()) {
     FailUsage("give either an imatrix file or calibration text, not both");
   }
   if (options.method.empty()) {
-    return MethodNamed(!options.calibration.empty() ? "best"
-                       : !options.imatrix.empty()   ? "imatrix"
-                                                    : "rtn");
+    return !options.calibration.empty() ? "best" : !options.imatrix.empty() ? "imatrix" : "rtn";
   }
-  const Method& method = MethodNamed(options.method);
-  if (method.needs >= Needs::kGram && !options.imatrix.empty()) {
+  const Needs needs = RecipeNamed(options.method).needs();
+  if (needs >= Needs::kGram && !options.imatrix.empty()) {
     FailUsage("method '{}' measures more than an imatrix file holds: give --calibration",
-              method.name);
+              options.method);
   }
-  if (method.needs == Needs::kMeanSquare && options.imatrix.empty() &&
-      options.calibration.empty()) {
-    FailUsage("method '{}' needs --imatrix or --calibration", method.name);
+  if (needs == Needs::kMeanSquare && options.imatrix.empty() && options.calibration.empty()) {
+    FailUsage("method '{}' needs --imatrix or --calibration", options.method);
   }
-  return method;
+  return options.method;
+}
+
+// A transform changes every weight of the layers and what it folds its scales into, even where the
+// grid stays.
+void RewriteTransformed(RewritePlan& plan) {
+  if (plan.source->architecture == nullptr) return;  // refused where the model would be run
+  for (Job& job : plan.jobs) {
+    const auto place =
+        PlaceOf(*plan.source->architecture, Dialect::kGguf, job.source->tensor.name);
+    if (place && (IsLayerLinear(*place) || IsFolded(*place))) job.choice.quantize = true;
+  }
+}
+
+// Gives each rounded matrix room for an order of its columns.
+void KeepOrders(QuantizePlan& plan) {
+  RewritePlan& rewrite = plan.rewrite;
+  if (!rewrite.container->can_store_order) {
+    FailUsage("container '{}' cannot keep columns in act-order", rewrite.container->name);
+  }
+  if (plan.recipe.needs() < Needs::kGram) {
+    FailUsage("method '{}' does not look at the order of columns", plan.method);
+  }
+  for (size_t i = 0; i < rewrite.jobs.size(); ++i) {
+    const Job& job = rewrite.jobs[i];
+    const bool sorted = job.choice.quantize && !job.choice.grid->plain;
+    plan.orders.push_back(sorted ? std::make_shared<std::vector<int32_t>>(
+                                       static_cast<size_t>(job.source->tensor.cols()))
+                                 : nullptr);
+    if (!sorted) continue;
+    std::iota(plan.orders[i]->begin(), plan.orders[i]->end(), 0);
+    rewrite.file.tensors[i].order = plan.orders[i];
+  }
 }
 
 // Files of Hugging Face's kind keep their vectors as they are; what no such file can hold (the
@@ -108,12 +141,13 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
   QuantizePlan plan;
   RewritePlan& rewrite = plan.rewrite;
   const Preset& preset = PresetNamed(options.grid);
-  plan.method = &ChooseMethod(options);
+  plan.method = ChooseMethod(options);
+  plan.recipe = RecipeNamed(plan.method);
   rewrite.source = std::move(source);
   std::vector<const Tensor*> tensors;
   for (const GgufTensor& t : rewrite.source->tensors) tensors.push_back(&t.tensor);
   const auto choices =
-      ChooseGrids(preset, rewrite.source->shape, tensors, plan.method->needs != Needs::kNothing);
+      ChooseGrids(preset, rewrite.source->shape, tensors, plan.recipe.needs() != Needs::kNothing);
   const auto quantized = std::ranges::find_if(
       choices, [](const TensorChoice& c) { return c.quantize && !c.grid->plain; });
   rewrite.container = &ChooseContainer(options.container,
@@ -123,11 +157,16 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
     Job job{
         &rewrite.source->tensors[i], ForDialect(*rewrite.container, *tensors[i], choices[i]), {}};
     if (job.choice.grid == tensors[i]->grid) job.choice.quantize = false;
-    rewrite.file.tensors.push_back(
-        {PlaceInDialect(*rewrite.source, *job.source, rewrite.container->dialect).name,
-         job.choice.grid, tensors[i]->shape, job.choice.quantize ? nullptr : tensors[i]->order});
     rewrite.jobs.push_back(std::move(job));
   }
+  if (plan.recipe.transform != nullptr) RewriteTransformed(rewrite);
+  for (const Job& job : rewrite.jobs) {
+    const Tensor& tensor = job.source->tensor;
+    rewrite.file.tensors.push_back(
+        {PlaceInDialect(*rewrite.source, *job.source, rewrite.container->dialect).name,
+         job.choice.grid, tensor.shape, job.choice.quantize ? nullptr : tensor.order});
+  }
+  if (options.act_order) KeepOrders(plan);
   CheckStorable(rewrite);
   rewrite.file.documents = DocumentsFor(*rewrite.source, *rewrite.container);
   Metadata& metadata = rewrite.file.metadata;
@@ -137,7 +176,7 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
   }
   metadata.Set("general.quantization_version", Value(uint32_t{2}));
   metadata.Set("halftone.version", Value(std::string(HALFTONE_VERSION)));
-  metadata.Set("halftone.method", Value(std::string(plan.method->name)));
+  metadata.Set("halftone.method", Value(plan.method));
   metadata.Set("halftone.grid", Value(options.grid));
   return plan;
 }
@@ -146,7 +185,7 @@ QuantizeReport Report(const QuantizePlan& plan, const std::string& output,
                       const QuantizeOptions& options) {
   QuantizeReport report = MakeReport(plan.rewrite, output);
   report.grid = options.grid;
-  report.method = plan.method->name;
+  report.method = plan.method;
   return report;
 }
 
@@ -216,7 +255,7 @@ void RoundStreamed(const QuantizePlan& plan, const std::string& output,
     }
     if (job.choice.quantize) {
       const auto start = std::chrono::steady_clock::now();
-      report.tensors[i].relative_error = RoundTensor(rewrite, *plan.method, job, pool, writer);
+      report.tensors[i].relative_error = RoundTensor(rewrite, *plan.recipe.method, job, pool, writer);
       report.tensors[i].seconds = SecondsSince(start);
     }
     done += job.source->tensor.count();
@@ -238,15 +277,16 @@ QuantizeReport Quantize(const std::string& input, const std::string& output,
   QuantizePlan plan = MakePlan(Open(input), options);
   CheckOutput(input, output, *plan.rewrite.container);
   QuantizeReport report;
-  if (plan.method->needs >= Needs::kGram) {
+  if (plan.recipe.needs() >= Needs::kGram) {
     const CalibrationText calibration = TextFor(options);
-    LayerwiseJob job{&plan.rewrite, plan.method, calibration.text, calibration.name, ""};
+    LayerwiseJob job{&plan.rewrite,    plan.recipe, calibration.text,
+                     calibration.name, "",          plan.orders};
     job.fingerprint = Fingerprint(*plan.rewrite.source, options, calibration.text);
     plan.rewrite.file.metadata.Set("halftone.fingerprint", Value(job.fingerprint));
     report = Report(plan, output, options);
     RoundLayerwise(job, output, options, report);
   } else {
-    if (plan.method->needs == Needs::kMeanSquare) {
+    if (plan.recipe.needs() == Needs::kMeanSquare) {
       AttachImportance(Importances(input, options), options, plan.rewrite);
     }
     report = Report(plan, output, options);
@@ -264,10 +304,10 @@ QuantizeReport PlanQuantize(std::shared_ptr<const Source> source, const Quantize
   QuantizePlan plan = MakePlan(std::move(source), options);
   // A file's entries decide the metadata's size; measuring text is what a plan must not do, and its
   // strings are then not counted.
-  if (!options.imatrix.empty() && plan.method->needs == Needs::kMeanSquare) {
+  if (!options.imatrix.empty() && plan.recipe.needs() == Needs::kMeanSquare) {
     AttachImportance(ReadImportanceMatrix(options.imatrix), options, plan.rewrite);
   }
-  if (plan.method->needs >= Needs::kGram) {
+  if (plan.recipe.needs() >= Needs::kGram) {
     plan.rewrite.file.metadata.Set("halftone.fingerprint",
                                    Value(std::string(kFingerprintLength, '0')));
   }

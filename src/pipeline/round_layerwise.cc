@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <optional>
 
@@ -11,7 +12,10 @@
 #include "engine/session.h"
 #include "method/gram_error.h"
 #include "method/round_rows.h"
+#include "model/fold.h"
+#include "pipeline/column_order.h"
 #include "pipeline/journal.h"
+#include "pipeline/transform_layer.h"
 
 namespace halftone {
 namespace {
@@ -24,7 +28,8 @@ class LayerwiseRounder {
   LayerwiseRounder(const LayerwiseJob& job, const std::string& output,
                    const QuantizeOptions& options, QuantizeReport& report)
       : plan_(*job.plan),
-        method_(*job.method),
+        recipe_(job.recipe),
+        orders_(job.orders),
         report_(report),
         pool_(options.threads),
         output_(output) {
@@ -33,7 +38,7 @@ class LayerwiseRounder {
     const auto tokenizer = MakeTokenizer(model_->checkpoint);
     chunks_ = SplitText(*tokenizer, job.text, job.text_source, options.context,
                         options.calibration_chunks);
-    calibrate_.drift = method_.needs == Needs::kDrift;
+    calibrate_.drift = recipe_.needs() == Needs::kDrift;
     if (calibrate_.drift) calibrate_.held_out_chunks = chunks_.count / kHeldBack;
     calibrate_.progress = options.progress;
     for (size_t i = 0; i < plan_.jobs.size(); ++i) {
@@ -47,12 +52,17 @@ class LayerwiseRounder {
     LayerwiseCalibration calibration(model_, chunks_, calibrate_);
     writer_.emplace(plan_, output_);
     const Tensor embedding = RoundOutside(calibration);
-    calibration.Run(
-        embedding.grid == nullptr ? nullptr : &embedding,
-        [&](const std::string& name, const StageStatistics* statistics) {
-          return RoundNamed(name, statistics);
-        },
-        [&](const std::string& name) { return IsFinished(name); });
+    LayerwiseVisitor visitor;
+    visitor.round = [&](const std::string& name, const StageStatistics* statistics) {
+      return RoundNamed(name, statistics);
+    };
+    visitor.finished = [&](const std::string& name) { return IsFinished(name); };
+    if (recipe_.transform != nullptr) {
+      visitor.transform = [&](int64_t layer, const std::vector<StageStatistics>* stages) {
+        return Transformed(layer, stages);
+      };
+    }
+    calibration.Run(embedding.grid == nullptr ? nullptr : &embedding, visitor);
     writer_->Commit();
     journal_->Remove();
   }
@@ -68,24 +78,18 @@ class LayerwiseRounder {
     Tensor embedding;
     for (size_t i = 0; i < plan_.jobs.size(); ++i) {
       const std::string& name = plan_.jobs[i].source->tensor.name;
-      if (!plan_.jobs[i].choice.quantize || IsLayerLinear(name)) continue;
+      if (!plan_.jobs[i].choice.quantize || BelongsToLayer(name)) continue;
       Tensor rounded = RoundJob(i, name == head ? &statistics : nullptr);
       if (name == "token_embd.weight") embedding = std::move(rounded);
     }
     return embedding;
   }
 
-  bool IsLayerLinear(const std::string& name) const {
+  // Whether the tensor is rounded when its layer's turn comes.
+  bool BelongsToLayer(const std::string& name) const {
     const auto place = PlaceOf(*plan_.source->architecture, Dialect::kGguf, name);
-    if (!place || place->layer < 0 || place->bias) return false;
-    const auto& layer = model_->weights.layers.front();
-    for (const Stage stage : kStages) {
-      for (const auto member : LinearsOf(stage)) {
-        const auto of = PlaceOf(*plan_.source->architecture, Dialect::kGguf, (layer.*member).name);
-        if (of && of->role == place->role) return true;
-      }
-    }
-    return false;
+    return place &&
+           (IsLayerLinear(*place) || (recipe_.transform != nullptr && IsFolded(*place)));
   }
 
   bool IsQuantized(const std::string& name) const {
@@ -107,6 +111,20 @@ class LayerwiseRounder {
     return RoundJob(it->second, statistics);
   }
 
+  // The layer under the transform. Its norms and biases are finished with that.
+  LayerWeights Transformed(int64_t layer, const std::vector<StageStatistics>* stages) {
+    transformed_.clear();
+    if (stages != nullptr) {
+      transformed_ = TransformValues(plan_, *recipe_.transform, model_->weights, layer, *stages,
+                                     pool_);
+    }
+    TransformedValues values = transformed_;
+    for (const std::string& name : FoldedNames(plan_, layer)) {
+      values[name] = Decode(RoundJob(by_name_.at(name), nullptr));
+    }
+    return LayerWith(values, model_->weights, layer, *model_->ops);
+  }
+
   // statistics: null where nothing was measured, because nothing meets the tensor or because an
   // earlier run has finished it.
   Tensor RoundJob(size_t index, const StageStatistics* statistics) {
@@ -114,27 +132,55 @@ class LayerwiseRounder {
     QuantizedTensor& measured = report_.tensors[index];
     const Tensor& t = job.source->tensor;
     const uint64_t bytes = static_cast<uint64_t>(t.rows()) * job.choice.grid->RowBytes(t.cols());
-    std::optional<std::vector<uint8_t>> blocks = journal_->Find(index, bytes, measured);
-    if (!blocks) {
-      blocks.emplace(bytes);
-      RoundAnew(job, statistics, *blocks, measured);
-      journal_->Put(index, *blocks, measured);
+    std::vector<int32_t>* order = orders_.empty() ? nullptr : orders_[index].get();
+    const uint64_t order_bytes = order == nullptr ? 0 : order->size() * sizeof(int32_t);
+    std::optional<std::vector<uint8_t>> kept = journal_->Find(index, bytes + order_bytes, measured);
+    std::vector<uint8_t> blocks;
+    if (kept) {
+      blocks = std::move(*kept);
+      if (order != nullptr) std::memcpy(order->data(), blocks.data() + bytes, order_bytes);
+      blocks.resize(bytes);
+    } else {
+      blocks.resize(bytes);
+      RoundAnew(job, statistics, order, blocks, measured);
+      std::vector<uint8_t> to_keep = blocks;
+      to_keep.resize(bytes + order_bytes);
+      if (order != nullptr) std::memcpy(to_keep.data() + bytes, order->data(), order_bytes);
+      journal_->Put(index, to_keep, measured);
     }
-    Tensor rounded = MakeTensor(t.name, *job.choice.grid, t.shape, *blocks);
-    writer_->Put(index, std::move(*blocks));
+    Tensor rounded = MakeTensor(t.name, *job.choice.grid, t.shape, blocks);
+    if (order != nullptr) rounded.order = orders_[index];
+    writer_->Put(index, std::move(blocks));
     return rounded;
   }
 
-  void RoundAnew(const Job& job, const StageStatistics* measured, std::vector<uint8_t>& blocks,
-                 QuantizedTensor& report) {
-    const auto start = std::chrono::steady_clock::now();
+  // The weights to be rounded: transformed where the recipe says so.
+  std::vector<float> WeightsOf(const Job& job) {
     const Tensor& t = job.source->tensor;
+    if (const auto it = transformed_.find(t.name); it != transformed_.end()) return it->second;
+    std::vector<float> weights(static_cast<size_t>(t.count()));
+    DecodeRows(*plan_.source, *job.source, 0, t.rows(), pool_, weights.data());
+    return weights;
+  }
+
+  void RoundAnew(const Job& job, const StageStatistics* measured, std::vector<int32_t>* order,
+                 std::vector<uint8_t>& blocks, QuantizedTensor& report) {
+    const auto start = std::chrono::steady_clock::now();
     const Grid& grid = *job.choice.grid;
-    const int64_t rows = t.rows(), cols = t.cols();
-    std::vector<float> weights(static_cast<size_t>(rows * cols));
-    DecodeRows(*plan_.source, *job.source, 0, rows, pool_, weights.data());
+    const int64_t rows = job.source->tensor.rows(), cols = job.source->tensor.cols();
+    std::vector<float> weights = WeightsOf(job);
+    StageStatistics sorted;
+    if (order != nullptr && measured != nullptr && !measured->gram.empty()) {
+      *order = ByPower(measured->gram, cols);
+      weights = ColumnsInOrder(weights, *order);
+      sorted = InOrder(*measured, *order);
+      measured = &sorted;
+    }
     Statistics statistics;
+    std::vector<float> mean_square;
     if (measured != nullptr && !measured->gram.empty()) {
+      for (int64_t i = 0; i < cols; ++i) mean_square.push_back(measured->gram[i * cols + i]);
+      statistics.mean_square = mean_square;
       statistics.gram = measured->gram;
       statistics.tokens = measured->tokens;
       statistics.drift = measured->drift;
@@ -145,7 +191,7 @@ class LayerwiseRounder {
     if (grid.plain) {
       RoundRows(weights, rows, cols, {}, grid, pool_, blocks.data());
     } else {
-      rounding = method_.round(weights, rows, cols, statistics, grid, pool_, blocks.data());
+      rounding = recipe_.method->round(weights, rows, cols, statistics, grid, pool_, blocks.data());
     }
     report.damping = rounding.damping;
     if (!rounding.note.empty()) {
@@ -179,7 +225,8 @@ class LayerwiseRounder {
   }
 
   const RewritePlan& plan_;
-  const Method& method_;
+  const Recipe recipe_;
+  const std::vector<std::shared_ptr<std::vector<int32_t>>> orders_;
   QuantizeReport& report_;
   ThreadPool pool_;
   const std::string output_;
@@ -189,6 +236,7 @@ class LayerwiseRounder {
   ChunkedText chunks_;
   LayerwiseOptions calibrate_;
   std::map<std::string, size_t> by_name_;
+  TransformedValues transformed_;  // of the layer at hand
 };
 
 }  // namespace
@@ -197,7 +245,7 @@ void RoundLayerwise(const LayerwiseJob& job, const std::string& output,
                     const QuantizeOptions& options, QuantizeReport& report) {
   if (job.plan->source->architecture == nullptr) {
     FailUnsupported("{}: method '{}' has to run the model, and architecture '{}' is not supported",
-                    job.plan->source->checkpoint.path, job.method->name,
+                    job.plan->source->checkpoint.path, job.recipe.method->name,
                     job.plan->source->shape.architecture);
   }
   LayerwiseRounder(job, output, options, report).Run();

@@ -2,20 +2,26 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/chunks.h"
-#include "method/method.h"
+#include "method/transform.h"
 #include "pipeline/rewrite.h"
 
 namespace halftone {
 
 struct LayerwiseJob {
   const RewritePlan* plan = nullptr;
-  const Method* method = nullptr;
+  Recipe recipe;
   std::string text;         // calibration text
   std::string text_source;  // its name, for messages
   std::string fingerprint;  // of everything that decides the result, for resuming
+  // Parallel to the plan's jobs: where it is not null, the columns are sorted by the power of what
+  // meets them before they are rounded, and this becomes the order (the plan's tensor refers to
+  // it).
+  std::vector<std::shared_ptr<std::vector<int32_t>>> orders;
 };
 
 // Rounds every tensor of the plan that is to be quantized and writes the file. report.tensors gain

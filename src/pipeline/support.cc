@@ -4,7 +4,7 @@
 
 #include "container/container.h"
 #include "grid/grid.h"
-#include "method/method.h"
+#include "method/transform.h"
 #include "model/architecture.h"
 #include "pipeline/presets.h"
 
@@ -31,6 +31,9 @@ std::vector<NamedSummary> Methods() {
   std::vector<NamedSummary> methods;
   for (const Method* method : AllMethods()) {
     methods.push_back({std::string(method->name), std::string(method->summary)});
+  }
+  for (const Transform* transform : AllTransforms()) {
+    methods.push_back({std::string(transform->name), std::string(transform->summary)});
   }
   return methods;
 }
