@@ -331,23 +331,30 @@ class Strip {
     std::vector<uint8_t> codes(static_cast<size_t>(grid_.block));
     for (int64_t lane = 0; lane < std::min(Lanes(), p_.rows - first); ++lane) {
       uint8_t* row = blocks + static_cast<uint64_t>(first + lane) * grid_.RowBytes(n_);
-      for (int64_t b = 0; b * grid_.block < n_; ++b, row += grid_.bytes) {
+      for (int64_t b = 0; b * grid_.block < n_; ++b) {
+        const int64_t at = b * grid_.block;
+        const int64_t block = Column(at) / grid_.block;
         BlockParameters parameters;
         parameters.unit = units_.at(b)[lane];
         parameters.shift_unit = shift_units_.at(b)[lane];
         for (int g = 0; g < groups_; ++g) {
           const float step = result_.steps.at(b * groups_ + g)[lane];
           const float shift = result_.shifts.at(b * groups_ + g)[lane];
-          parameters.scale[g] = Multiple(step, parameters.unit);
-          parameters.shift[g] =
+          const int64_t to = Column(at + g * scalar_.group) % grid_.block / scalar_.group;
+          parameters.scale[to] = Multiple(step, parameters.unit);
+          parameters.shift[to] =
               Multiple(-shift, scalar_.shift == ShiftKind::kZero ? step : parameters.shift_unit);
         }
         for (int64_t e = 0; e < grid_.block; ++e) {
-          codes[e] = static_cast<uint8_t>(result_.codes.at(b * grid_.block + e)[lane]);
+          codes[Column(at + e) % grid_.block] = static_cast<uint8_t>(result_.codes.at(at + e)[lane]);
         }
-        scalar_.pack(grid_, parameters, codes.data(), row);
+        scalar_.pack(grid_, parameters, codes.data(), row + block * grid_.bytes);
       }
     }
+  }
+
+  int64_t Column(int64_t position) const {
+    return p_.order.empty() ? position : p_.order[position];
   }
 
   static int16_t Multiple(float value, float unit) {

@@ -6,8 +6,7 @@
 //   1. targets: weight + what the columns before have left to make good (factor.h)
 //   2. fit: the step and shift that round the targets best, the error of column j counting D[j]
 //   3. search: the steps and shifts around it that the grid can store; for each the group is
-//   rounded
-//      with feedback inside it, and the one whose D-weighted error is least is kept
+//      rounded with feedback inside it, and the one whose D-weighted error is least is kept
 //   4. its errors become part of the targets of the columns that follow
 //
 // Where the groups of a block share a unit (K-quants), a whole block is rounded so for each of
@@ -37,6 +36,9 @@ struct FeedbackProblem {
   //   target = weights + drift_share * weights drift H^-1.
   std::span<const float> drift;
   float drift_share = 0;
+  // Empty, or the column of each position, groups and blocks moved as a whole
+  // (column_order.h): all of the above come in positions, and the blocks are written in columns.
+  std::span<const int32_t> order = {};
 };
 
 struct FeedbackOptions {

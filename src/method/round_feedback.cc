@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "method/column_order.h"
 #include "method/factor.h"
 #include "method/feedback.h"
 #include "method/round_rows.h"
@@ -50,24 +51,28 @@ Rounding RoundByGram(std::span<const float> weights, int64_t rows, int64_t cols,
   if (grid.scalar == nullptr) return without_feedback("no feedback on this grid");
   if (statistics.gram.empty()) return without_feedback("no statistics of its inputs");
   const double damping = DampingFor(cols, statistics.tokens);
-  const auto factor = FactorGram(statistics.gram, cols, damping, pool);
+  const std::vector<int32_t> order = ByPowerOfGroups(statistics.gram, cols, grid);
+  std::vector<float> gram = BothInOrder(statistics.gram, order);
+  const auto factor = FactorGram(gram, cols, damping, pool);
   if (!factor) return without_feedback("the Gram matrix is not positive definite");
 
   rounding.damping = factor->damping;
   if (factor->damping > damping) rounding.note = "the Gram matrix needed more damping";
-  std::vector<float> damped(statistics.gram.begin(), statistics.gram.end());
   double mean = 0;
-  for (int64_t i = 0; i < cols; ++i) mean += damped[i * cols + i] / static_cast<double>(cols);
+  for (int64_t i = 0; i < cols; ++i) mean += gram[i * cols + i] / static_cast<double>(cols);
   for (int64_t i = 0; i < cols; ++i) {
-    damped[i * cols + i] += static_cast<float>(factor->damping * mean);
+    gram[i * cols + i] += static_cast<float>(factor->damping * mean);
   }
+  const std::vector<float> sorted = ColumnsInOrder(weights, order);
+  const std::vector<float> drift = BothInOrder(statistics.drift, order);
   FeedbackProblem problem;
-  problem.weights = weights;
+  problem.weights = sorted;
   problem.rows = rows;
   problem.factor = &*factor;
-  problem.gram = damped;
-  problem.drift = statistics.drift;
-  problem.drift_share = statistics.drift.empty() ? 0 : drift_share;
+  problem.gram = gram;
+  problem.drift = drift;
+  problem.drift_share = drift.empty() ? 0 : drift_share;
+  problem.order = order;
   RoundWithFeedback(problem, grid, {}, pool, blocks);
   return rounding;
 }

@@ -10,10 +10,10 @@
 #include "calibration/layerwise.h"
 #include "container/container.h"
 #include "engine/session.h"
+#include "method/column_order.h"
 #include "method/gram_error.h"
 #include "method/round_rows.h"
 #include "model/fold.h"
-#include "pipeline/column_order.h"
 #include "pipeline/journal.h"
 #include "pipeline/transform_layer.h"
 
@@ -22,6 +22,17 @@ namespace {
 
 // One in eight chunks is held back where a method wants to check itself.
 constexpr int64_t kHeldBack = 8;
+
+// Statistics of inputs that come in that order.
+StageStatistics InOrder(const StageStatistics& statistics, std::span<const int32_t> order) {
+  StageStatistics sorted;
+  sorted.gram = BothInOrder(statistics.gram, order);
+  sorted.drift = BothInOrder(statistics.drift, order);
+  sorted.held_gram = BothInOrder(statistics.held_gram, order);
+  sorted.held_drift = BothInOrder(statistics.held_drift, order);
+  sorted.tokens = statistics.tokens;
+  return sorted;
+}
 
 class LayerwiseRounder {
  public:
