@@ -191,16 +191,14 @@ void LayerwiseCalibration::Advance(Stream& stream, const LayerWeights& layer, St
     if (ends_branch) {
       std::copy_n(pass.residual(), tokens * width, residual);
     } else {
-      std::copy_n(pass.Input(layer, next), tokens * next_cols,
-                  stream.Input(c, tokens, next_cols));
+      std::copy_n(pass.Input(layer, next), tokens * next_cols, stream.Input(c, tokens, next_cols));
     }
   }
 }
 
 // Rounds a layer stage by stage; `own` becomes the rounded layer.
-void LayerwiseCalibration::RoundStages(Stream& original, Stream& rounded,
-                                       const LayerWeights& layer, LayerWeights& own,
-                                       const LayerwiseVisitor& visitor,
+void LayerwiseCalibration::RoundStages(Stream& original, Stream& rounded, const LayerWeights& layer,
+                                       LayerWeights& own, const LayerwiseVisitor& visitor,
                                        const std::function<void()>& advanced) {
   for (const Stage stage : kStages) {
     const auto members = LinearsOf(stage);
@@ -209,8 +207,8 @@ void LayerwiseCalibration::RoundStages(Stream& original, Stream& rounded,
         members, [&](const auto member) { return visitor.finished((layer.*member).name); });
     if (!known) statistics = Measure(original, rounded, layer, own, stage);
     for (const auto member : members) {
-      (own.*member).weight = model_->ops->Prepare(
-          visitor.round((layer.*member).name, known ? nullptr : &statistics));
+      (own.*member).weight =
+          model_->ops->Prepare(visitor.round((layer.*member).name, known ? nullptr : &statistics));
     }
     Advance(rounded, own, stage);
     if (options_.drift) Advance(original, layer, stage);

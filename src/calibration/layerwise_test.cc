@@ -93,17 +93,16 @@ TEST(LayerwiseTest, AgreesWithTheForwardPass) {
   };
   close(calibration.Output().gram, tap.sums.at("output.weight").Mean());
   int64_t seen = 0;
-  calibration.Run(
-      nullptr,
-      {.round = [&](const std::string& name, const StageStatistics* statistics) {
-        close(statistics->gram, tap.sums.at(name).Mean());
-        EXPECT_EQ(statistics->tokens, 72);
-        EXPECT_EQ(statistics->held_gram.size(), statistics->gram.size());
-        for (const float d : statistics->drift) EXPECT_EQ(d, 0);
-        ++seen;
-        return model->checkpoint.Get(name);
-      },
-       .finished = [](const std::string&) { return false; }});
+  calibration.Run(nullptr, {.round =
+                                [&](const std::string& name, const StageStatistics* statistics) {
+                                  close(statistics->gram, tap.sums.at(name).Mean());
+                                  EXPECT_EQ(statistics->tokens, 72);
+                                  EXPECT_EQ(statistics->held_gram.size(), statistics->gram.size());
+                                  for (const float d : statistics->drift) EXPECT_EQ(d, 0);
+                                  ++seen;
+                                  return model->checkpoint.Get(name);
+                                },
+                            .finished = [](const std::string&) { return false; }});
   EXPECT_EQ(seen, 2 * 7);
 }
 

@@ -78,8 +78,7 @@ std::vector<double> Magnitudes(const ScaleProblem& problem, const std::vector<Sa
     const int block = sample.grid->block;
     for (size_t at = 0; at < sample.weights.size(); at += block) {
       float largest = 0;
-      for (int e = 0; e < block; ++e)
-        largest = std::max(largest, std::abs(sample.weights[at + e]));
+      for (int e = 0; e < block; ++e) largest = std::max(largest, std::abs(sample.weights[at + e]));
       if (largest == 0) continue;
       for (int e = 0; e < block; ++e) {
         mean[(at + e) % problem.n] += sample.weight * std::abs(sample.weights[at + e]) / largest;

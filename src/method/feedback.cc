@@ -346,7 +346,8 @@ class Strip {
               Multiple(-shift, scalar_.shift == ShiftKind::kZero ? step : parameters.shift_unit);
         }
         for (int64_t e = 0; e < grid_.block; ++e) {
-          codes[Column(at + e) % grid_.block] = static_cast<uint8_t>(result_.codes.at(at + e)[lane]);
+          codes[Column(at + e) % grid_.block] =
+              static_cast<uint8_t>(result_.codes.at(at + e)[lane]);
         }
         scalar_.pack(grid_, parameters, codes.data(), row + block * grid_.bytes);
       }

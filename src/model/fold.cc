@@ -27,8 +27,7 @@ std::vector<int32_t> FoldSource(Stage stage, const Hyperparameters& p) {
   if (stage != Stage::kAttentionOutput) return source;
   for (int64_t i = 0; i < n; ++i) {
     const int64_t head = i / p.head_dim;
-    source[i] =
-        static_cast<int32_t>(head * p.kv_heads / p.heads * p.head_dim + i % p.head_dim);
+    source[i] = static_cast<int32_t>(head * p.kv_heads / p.heads * p.head_dim + i % p.head_dim);
   }
   return source;
 }

@@ -81,9 +81,36 @@ TEST_F(LayerwiseQuantizeTest, LosesLessThanImportancesAtTheSameBytes) {
   EXPECT_EQ(folder_.Files(), 2) << "the journal must be gone";
 }
 
-TEST_F(LayerwiseQuantizeTest, ResumesToTheSameBytesAndDoesNotDependOnThreads) {
-  Quantize(model_, Out("whole.gguf"), Options("best", 2));
-  QuantizeOptions options = Options("best", 1);
+TEST_F(LayerwiseQuantizeTest, ScalesByActivationsLoseLess) {
+  Quantize(model_, Out("rtn.gguf"), Options("imatrix"));
+  Quantize(model_, Out("awq.gguf"), Options("awq+imatrix"));
+  EXPECT_LT(Divergence(Out("awq.gguf")), 0.95 * Divergence(Out("rtn.gguf")));
+}
+
+// The columns' order reaches the file and comes back from it.
+TEST_F(LayerwiseQuantizeTest, ActOrderIsKeptWhereTheContainerCan) {
+  QuantizeOptions options = Options("gptq");
+  options.grid = "int4:g32";
+  options.container = "gptq";
+  Quantize(model_, Out("straight"), options);
+  options.act_order = true;
+  Quantize(model_, Out("sorted"), options);
+  const std::string config = ReadBytes(fs::path(Out("sorted")) / "quantize_config.json");
+  EXPECT_NE(config.find("\"desc_act\": true"), std::string::npos) << config;
+  EXPECT_LT(Divergence(Out("sorted")), 1.1 * Divergence(Out("straight")));
+  options.container = "awq";
+  EXPECT_THROW(Quantize(model_, Out("x"), options), Error);
+  options.container = "gptq";
+  options.method = "rtn";
+  EXPECT_THROW(Quantize(model_, Out("x"), options), Error);
+}
+
+class ResumeTest : public LayerwiseQuantizeTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(ResumeTest, GivesTheSameBytesAndDoesNotDependOnThreads) {
+  const std::string method = GetParam();
+  Quantize(model_, Out("whole.gguf"), Options(method, 2));
+  QuantizeOptions options = Options(method, 1);
   StopAfter stop(5);
   options.progress = &stop;
   try {
@@ -100,6 +127,9 @@ TEST_F(LayerwiseQuantizeTest, ResumesToTheSameBytesAndDoesNotDependOnThreads) {
   EXPECT_FALSE(fs::exists(Out("resumed.gguf.partial")));
   EXPECT_EQ(ReadBytes(Out("resumed.gguf")), ReadBytes(Out("whole.gguf")));
 }
+
+INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest, testing::Values("best", "awq+gptq"),
+                         [](const auto& info) { return std::string(info.param, 3); });
 
 TEST_F(LayerwiseQuantizeTest, AJournalOfOtherOptionsIsNotUsed) {
   QuantizeOptions options = Options("gptq");

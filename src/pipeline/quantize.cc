@@ -35,7 +35,7 @@ constexpr const char* kBundledText = "calibration.txt";
 struct QuantizePlan {
   RewritePlan rewrite;
   Recipe recipe;
-  std::string method;  // its name
+  std::string method;                                         // its name
   std::vector<std::shared_ptr<std::vector<int32_t>>> orders;  // LayerwiseJob's
 };
 
@@ -99,8 +99,7 @@ std::string ChooseMethod(const QuantizeOptions& options) {
 void RewriteTransformed(RewritePlan& plan) {
   if (plan.source->architecture == nullptr) return;  // refused where the model would be run
   for (Job& job : plan.jobs) {
-    const auto place =
-        PlaceOf(*plan.source->architecture, Dialect::kGguf, job.source->tensor.name);
+    const auto place = PlaceOf(*plan.source->architecture, Dialect::kGguf, job.source->tensor.name);
     if (place && (IsLayerLinear(*place) || IsFolded(*place))) job.choice.quantize = true;
   }
 }
@@ -255,7 +254,8 @@ void RoundStreamed(const QuantizePlan& plan, const std::string& output,
     }
     if (job.choice.quantize) {
       const auto start = std::chrono::steady_clock::now();
-      report.tensors[i].relative_error = RoundTensor(rewrite, *plan.recipe.method, job, pool, writer);
+      report.tensors[i].relative_error =
+          RoundTensor(rewrite, *plan.recipe.method, job, pool, writer);
       report.tensors[i].seconds = SecondsSince(start);
     }
     done += job.source->tensor.count();

@@ -99,8 +99,7 @@ class LayerwiseRounder {
   // Whether the tensor is rounded when its layer's turn comes.
   bool BelongsToLayer(const std::string& name) const {
     const auto place = PlaceOf(*plan_.source->architecture, Dialect::kGguf, name);
-    return place &&
-           (IsLayerLinear(*place) || (recipe_.transform != nullptr && IsFolded(*place)));
+    return place && (IsLayerLinear(*place) || (recipe_.transform != nullptr && IsFolded(*place)));
   }
 
   bool IsQuantized(const std::string& name) const {
@@ -126,8 +125,8 @@ class LayerwiseRounder {
   LayerWeights Transformed(int64_t layer, const std::vector<StageStatistics>* stages) {
     transformed_.clear();
     if (stages != nullptr) {
-      transformed_ = TransformValues(plan_, *recipe_.transform, model_->weights, layer, *stages,
-                                     pool_);
+      transformed_ =
+          TransformValues(plan_, *recipe_.transform, model_->weights, layer, *stages, pool_);
     }
     TransformedValues values = transformed_;
     for (const std::string& name : FoldedNames(plan_, layer)) {

@@ -10,7 +10,7 @@
 
 #include "container/container.h"
 #include "grid/grid.h"
-#include "method/method.h"
+#include "method/transform.h"
 #include "model/architecture.h"
 #include "tests/cli/program.h"
 #include "tests/structure/source_tree.h"
@@ -58,7 +58,10 @@ TEST(TablesTest, VersionListsEveryGrid) {
 
 TEST(TablesTest, VersionListsEveryMethod) {
   EXPECT_EQ(AllMethods().size(), Table("src/method/methods.def", "HT_METHOD").size());
-  EXPECT_THAT(Names(Version()["methods"]), ElementsAreArray(NamesOf(AllMethods())));
+  EXPECT_EQ(AllTransforms().size(), Table("src/method/transforms.def", "HT_TRANSFORM").size());
+  auto names = NamesOf(AllMethods());
+  for (const std::string& name : NamesOf(AllTransforms())) names.push_back(name);
+  EXPECT_THAT(Names(Version()["methods"]), ElementsAreArray(names));
 }
 
 TEST(TablesTest, VersionListsEveryContainer) {
@@ -79,7 +82,8 @@ TEST(TablesTest, HelpListsWhatCanBeWritten) {
     const std::regex word("\\s" + std::string(grid->name) + "\\s");
     EXPECT_EQ(std::regex_search(help, word), grid->encode != nullptr) << grid->name;
   }
-  for (const auto& names : {NamesOf(AllMethods()), NamesOf(AllContainers())}) {
+  for (const auto& names :
+       {NamesOf(AllMethods()), NamesOf(AllTransforms()), NamesOf(AllContainers())}) {
     for (const std::string& name : names) {
       EXPECT_NE(help.find("\n  " + name + " "), std::string::npos) << name;
     }
