@@ -2,6 +2,7 @@
 
 #include "halftone/quantize.h"
 
+#include <charconv>
 #include <filesystem>
 
 #include "cli/command.h"
@@ -17,9 +18,19 @@ class QuantizeCommand : public Command {
   void Declare(CLI::App& app) override {
     AddModel(app, model_);
     AddOutput(app, "-o,--output", output_, "The file to write");
-    app.add_option("--grid", options_.grid, "Grid or preset, see below")
-        ->option_text("NAME")
-        ->required();
+    app.add_option("--grid", options_.grid, "Grid or preset, see below")->option_text("NAME");
+    app.add_option("--target-size", size_,
+                   "Instead of --grid: a file of at most this size, \"50MB\" or bytes; the grid of "
+                   "each tensor is chosen by what it costs, measured on calibration text")
+        ->option_text("SIZE");
+    app.add_option("--target-bpw", options_.target_bits,
+                   "Instead of --grid: at most so many bits per weight, chosen likewise")
+        ->check(Between(1, 32))
+        ->option_text("BITS");
+    app.add_option("--target-memory", memory_,
+                   "Instead of --grid: what fits so much memory with a context of so many tokens, "
+                   "\"8GiB@8192\", chosen likewise")
+        ->option_text("SIZE@TOKENS");
     app.add_option("--method", options_.method,
                    "How each weight is rounded, \"gptq\" or \"awq+gptq\"; without it best where "
                    "there is calibration text, imatrix where there is an imatrix file, else rtn")
@@ -48,7 +59,9 @@ class QuantizeCommand : public Command {
   std::string Footer() const override {
     return "Examples:\n"
            "  halftone quantize model.gguf -o model-q4.gguf --grid q4_k_m\n"
-           "  halftone quantize hf-folder -o small.gguf --grid q3_k_m --calibration text.txt\n\n" +
+           "  halftone quantize hf-folder -o small.gguf --grid q3_k_m --calibration text.txt\n"
+           "  halftone quantize hf-folder -o fits.gguf --target-size 4GB --calibration "
+           "text.txt\n\n" +
            NameList("Presets", Presets()) + NameList("Grids", WritableGrids()) +
            NameList("Methods", Methods()) + NameList("Containers", Containers()) + "\n" +
            HelpParagraph(
@@ -62,6 +75,7 @@ class QuantizeCommand : public Command {
       throw Error(Error::Kind::kUsage, "give -o OUT, or --dry-run to write nothing");
     }
     options_.progress = console.progress();
+    ReadTargets();
     const QuantizeReport report = dry_run_ ? PlanQuantize(model_, options_) : Write(console);
     if (console.json) {
       Json json = QuantizeJson(report);
@@ -74,6 +88,21 @@ class QuantizeCommand : public Command {
   }
 
  private:
+  void ReadTargets() {
+    if (!size_.empty()) options_.target_bytes = ParseBytes(size_);
+    if (memory_.empty()) return;
+    const size_t at = memory_.find('@');
+    options_.target_memory = ParseBytes(memory_.substr(0, at));
+    if (at == std::string::npos) return;
+    const char* const last = memory_.data() + memory_.size();
+    const auto [end, error] =
+        std::from_chars(memory_.data() + at + 1, last, options_.target_context);
+    if (error != std::errc() || end != last || options_.target_context < 1) {
+      throw Error(Error::Kind::kUsage, "--target-memory: '" + Printable(memory_) +
+                                           "' does not end in @ and a number of tokens");
+    }
+  }
+
   QuantizeReport Write(Console& console) {
     try {
       return Quantize(model_, output_, options_);
@@ -99,7 +128,7 @@ class QuantizeCommand : public Command {
                     tensors, Printable(folder)));
   }
 
-  std::string model_, output_;
+  std::string model_, output_, size_, memory_;
   QuantizeOptions options_;
   bool dry_run_ = false, all_ = false;
 };

@@ -11,7 +11,13 @@
 namespace halftone {
 
 struct QuantizeOptions {
-  std::string grid;  // a grid or a preset, "q4_0", "q4_k_m"
+  std::string grid;  // a grid or a preset, "q4_0", "q4_k_m"; empty: by one of the targets below
+  // Instead of a grid: the grid of each tensor is chosen by what it costs, measured on calibration
+  // text, so that the whole is at most so large. At most one is not 0. Only for GGUF files.
+  uint64_t target_bytes = 0;      // the file
+  double target_bits = 0;         // bits per weight of the tensors
+  uint64_t target_memory = 0;     // weights, keys and values, activations
+  int64_t target_context = 4096;  // tokens that target_memory holds
   // A method, or a transform and a method: "gptq", "awq+gptq". Empty: best where there is
   // calibration text, imatrix where there is an imatrix file, else rtn.
   std::string method;
@@ -67,7 +73,8 @@ struct QuantizeReport {
 QuantizeReport Quantize(const std::string& input, const std::string& output,
                         const QuantizeOptions& options);
 
-// What Quantize would do: the same report with exact sizes, no errors measured, nothing written.
+// What Quantize would do: the same report with exact sizes, no errors measured, nothing written. A
+// target is chosen for by measuring, as Quantize does.
 QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& options);
 
 struct ConvertOptions {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -34,16 +33,12 @@ const Grid& NearestStorable(const Container& container, const Grid& grid, int64_
   return *best;
 }
 
-// general.file_type of a file whose source did not say: the grid that most weights are on.
+// general.file_type of a file whose source did not say.
 void NameFileType(RewritePlan& plan) {
   if (plan.file.metadata.Find("general.file_type") != nullptr) return;
-  std::map<const Grid*, int64_t> weights;
-  for (const Job& job : plan.jobs) weights[job.choice.grid] += job.source->tensor.count();
-  const auto most = std::ranges::max_element(weights, {}, [](const auto& w) { return w.second; });
-  if (most == weights.end()) return;
-  const Preset* preset = FindPreset(most->first->name);
-  if (preset == nullptr || preset->gguf_file_type < 0) return;
-  plan.file.metadata.Set("general.file_type", Value(static_cast<uint32_t>(preset->gguf_file_type)));
+  const auto type = MostlyFileType(plan);
+  if (!type) return;
+  plan.file.metadata.Set("general.file_type", Value(*type));
   plan.file.metadata.Set("general.quantization_version", Value(uint32_t{2}));
 }
 

@@ -37,6 +37,8 @@ std::string Fingerprint(const Source& source, const QuantizeOptions& options,
   Fnv fnv;
   fnv.Add(HALFTONE_VERSION);
   fnv.Add(options.grid);
+  fnv.Add(fmt::format("{} {} {} {}", options.target_bytes, options.target_bits,
+                      options.target_memory, options.target_context));
   fnv.Add(options.method);
   fnv.Add(options.container);
   fnv.Add(fmt::format("{} {} {}", options.context, options.calibration_chunks, options.act_order));

@@ -2,10 +2,13 @@
 
 #include "halftone/quantize.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -13,6 +16,7 @@
 #include "calibration/imatrix_file.h"
 #include "method/transform.h"
 #include "model/fold.h"
+#include "pipeline/allocate.h"
 #include "pipeline/assets.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/fingerprint.h"
@@ -31,6 +35,28 @@ constexpr int64_t kSlabWeights = int64_t{1} << 24;
 
 // The calibration text that comes with the library.
 constexpr const char* kBundledText = "calibration.txt";
+
+// Stands for the grids that a target has yet to choose: the widest that they may be.
+std::string StandIn() {
+  const Grid* widest = nullptr;
+  for (const Grid* grid : AllGrids()) {
+    if (grid->scalar == nullptr || !grid->writable()) continue;
+    if (widest == nullptr || grid->bits_per_weight() > widest->bits_per_weight()) widest = grid;
+  }
+  return std::string(widest->name);
+}
+
+// What the file and the report call the grid.
+std::string GridText(const QuantizeOptions& options) {
+  if (options.target_bytes > 0) return fmt::format("at most {} bytes", options.target_bytes);
+  if (options.target_bits > 0)
+    return fmt::format("at most {} bits per weight", options.target_bits);
+  if (options.target_memory > 0) {
+    return fmt::format("at most {} bytes of memory with {} tokens", options.target_memory,
+                       options.target_context);
+  }
+  return options.grid;
+}
 
 struct QuantizePlan {
   RewritePlan rewrite;
@@ -135,22 +161,44 @@ TensorChoice ForDialect(const Container& container, const Tensor& tensor, Tensor
   return {&GridNamed("f16"), true, "", false};
 }
 
-// Everything that can be refused is refused here, before calibration spends time.
-QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOptions& options) {
+bool HasTarget(const QuantizeOptions& options) {
+  const int targets =
+      (options.target_bytes > 0) + (options.target_bits > 0) + (options.target_memory > 0);
+  if (targets > 1) FailUsage("give one target: a size, bits or memory");
+  if (targets == 1 && !options.grid.empty()) {
+    FailUsage("give either a grid or a target, not both");
+  }
+  if (targets == 0 && options.grid.empty()) FailUsage("give a grid, or a target size");
+  return targets == 1;
+}
+
+// Everything that can be refused is refused here, before calibration spends time. `grids`: instead
+// of the preset's, or empty; parallel to the tensors, null where there is none.
+QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOptions& options,
+                      const std::vector<const Grid*>& grids = {}) {
   QuantizePlan plan;
   RewritePlan& rewrite = plan.rewrite;
-  const Preset& preset = PresetNamed(options.grid);
+  const bool by_target = HasTarget(options);
+  const Preset& preset = PresetNamed(by_target ? StandIn() : options.grid);
   plan.method = ChooseMethod(options);
   plan.recipe = RecipeNamed(plan.method);
   rewrite.source = std::move(source);
   std::vector<const Tensor*> tensors;
   for (const GgufTensor& t : rewrite.source->tensors) tensors.push_back(&t.tensor);
-  const auto choices =
+  auto choices =
       ChooseGrids(preset, rewrite.source->shape, tensors, plan.recipe.needs() != Needs::kNothing);
+  for (size_t i = 0; i < grids.size(); ++i) {
+    if (grids[i] != nullptr) choices[i] = {grids[i], true, "", false};
+  }
   const auto quantized = std::ranges::find_if(
       choices, [](const TensorChoice& c) { return c.quantize && !c.grid->plain; });
   rewrite.container = &ChooseContainer(options.container,
                                        quantized == choices.end() ? F32Grid() : *quantized->grid);
+
+  if (by_target && rewrite.container->dialect != Dialect::kGguf) {
+    FailUsage("a target chooses among the grids of GGUF files, not of container '{}'",
+              rewrite.container->name);
+  }
 
   for (size_t i = 0; i < tensors.size(); ++i) {
     Job job{
@@ -170,20 +218,22 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
   rewrite.file.documents = DocumentsFor(*rewrite.source, *rewrite.container);
   Metadata& metadata = rewrite.file.metadata;
   metadata = rewrite.source->metadata;
-  if (preset.gguf_file_type >= 0) {
+  if (by_target) {
+    metadata.Set("general.file_type", Value(MostlyFileType(rewrite).value_or(0)));
+  } else if (preset.gguf_file_type >= 0) {
     metadata.Set("general.file_type", Value(static_cast<uint32_t>(preset.gguf_file_type)));
   }
   metadata.Set("general.quantization_version", Value(uint32_t{2}));
   metadata.Set("halftone.version", Value(std::string(HALFTONE_VERSION)));
   metadata.Set("halftone.method", Value(plan.method));
-  metadata.Set("halftone.grid", Value(options.grid));
+  metadata.Set("halftone.grid", Value(GridText(options)));
   return plan;
 }
 
 QuantizeReport Report(const QuantizePlan& plan, const std::string& output,
                       const QuantizeOptions& options) {
   QuantizeReport report = MakeReport(plan.rewrite, output);
-  report.grid = options.grid;
+  report.grid = GridText(options);
   report.method = plan.method;
   return report;
 }
@@ -245,7 +295,7 @@ void RoundStreamed(const QuantizePlan& plan, const std::string& output,
   ThreadPool pool(options.threads);
   RewriteWriter writer(rewrite, output);
   Progress* progress = options.progress;
-  if (progress) progress->Begin("quantize to " + options.grid, rewrite.source->parameters);
+  if (progress) progress->Begin("quantize to " + GridText(options), rewrite.source->parameters);
   int64_t done = 0;
   for (size_t i = 0; i < rewrite.jobs.size(); ++i) {
     const Job& job = rewrite.jobs[i];
@@ -265,6 +315,71 @@ void RoundStreamed(const QuantizePlan& plan, const std::string& output,
   if (progress) progress->End();
 }
 
+// The plan whose grids the target chooses. `complete` adds what else the file will hold.
+template <class Complete>
+QuantizePlan AllocatedPlan(const std::shared_ptr<const Source>& source,
+                           const QuantizePlan& stand_in, const CalibrationText& calibration,
+                           const QuantizeOptions& options, const Complete& complete) {
+  const auto parameters = static_cast<double>(std::max<int64_t>(1, source->parameters));
+  const bool by_bits = options.target_bits > 0;
+  const uint64_t target = by_bits ? static_cast<uint64_t>(options.target_bits * parameters / 8)
+                                  : TargetFileBytes(*source, options);
+  const double bits = 8 * static_cast<double>(target) / parameters;
+  const GridAllocator allocator(source, stand_in.rewrite.jobs, *stand_in.rewrite.container,
+                                calibration.text, calibration.name, bits, options);
+  uint64_t kept = 0;  // bytes of tensors whose grid is not up for choice
+  for (const Job& job : stand_in.rewrite.jobs) {
+    const Tensor& t = job.source->tensor;
+    if (!job.choice.quantize || job.choice.grid->plain) {
+      kept += static_cast<uint64_t>(t.rows()) * job.choice.grid->RowBytes(t.cols());
+    }
+  }
+  // The rest of the file depends on the choice a little: its alignment, the names of types.
+  uint64_t beside = kept;
+  for (;;) {
+    if (beside >= target) FailUsage("the target of {} bytes leaves nothing for weights", target);
+    QuantizePlan plan = MakePlan(source, options, allocator.Choose(target - beside));
+    complete(plan);
+    const QuantizeReport report = MakeReport(plan.rewrite, "");
+    const uint64_t bytes = by_bits ? report.tensor_bytes : report.file_bytes;
+    if (bytes <= target) return plan;
+    beside += bytes - target;
+  }
+}
+
+// A plan that holds everything that the file will, and what was read for it.
+struct Prepared {
+  QuantizePlan plan;
+  CalibrationText calibration;
+  std::string fingerprint;
+};
+
+Prepared Prepare(const std::shared_ptr<const Source>& source, const std::string& input,
+                 const QuantizeOptions& options) {
+  Prepared prepared{MakePlan(source, options), {}, ""};
+  const Needs needs = prepared.plan.recipe.needs();
+  const bool by_target = HasTarget(options);
+  if (needs >= Needs::kGram || by_target) prepared.calibration = TextFor(options);
+  std::optional<ImportanceMatrix> importance;
+  if (needs == Needs::kMeanSquare) importance = Importances(input, options);
+  if (needs >= Needs::kGram) {
+    prepared.fingerprint = Fingerprint(*source, options, prepared.calibration.text);
+  }
+  // What is known only now belongs to the file's size.
+  const auto complete = [&](QuantizePlan& plan) {
+    if (importance) AttachImportance(*importance, options, plan.rewrite);
+    if (!prepared.fingerprint.empty()) {
+      plan.rewrite.file.metadata.Set("halftone.fingerprint", Value(prepared.fingerprint));
+    }
+  };
+  if (by_target) {
+    prepared.plan = AllocatedPlan(source, prepared.plan, prepared.calibration, options, complete);
+  } else {
+    complete(prepared.plan);
+  }
+  return prepared;
+}
+
 std::shared_ptr<const Source> Open(const std::string& input) {
   return std::make_shared<const Source>(OpenSource(input));
 }
@@ -274,22 +389,17 @@ std::shared_ptr<const Source> Open(const std::string& input) {
 QuantizeReport Quantize(const std::string& input, const std::string& output,
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  QuantizePlan plan = MakePlan(Open(input), options);
-  CheckOutput(input, output, *plan.rewrite.container);
-  QuantizeReport report;
+  const std::shared_ptr<const Source> source = Open(input);
+  CheckOutput(input, output, *MakePlan(source, options).rewrite.container);
+  const Prepared prepared = Prepare(source, input, options);
+  const QuantizePlan& plan = prepared.plan;
+  QuantizeReport report = Report(plan, output, options);
   if (plan.recipe.needs() >= Needs::kGram) {
-    const CalibrationText calibration = TextFor(options);
-    LayerwiseJob job{&plan.rewrite,    plan.recipe, calibration.text,
-                     calibration.name, "",          plan.orders};
-    job.fingerprint = Fingerprint(*plan.rewrite.source, options, calibration.text);
-    plan.rewrite.file.metadata.Set("halftone.fingerprint", Value(job.fingerprint));
-    report = Report(plan, output, options);
+    const LayerwiseJob job{
+        &plan.rewrite,        plan.recipe, prepared.calibration.text, prepared.calibration.name,
+        prepared.fingerprint, plan.orders};
     RoundLayerwise(job, output, options, report);
   } else {
-    if (plan.recipe.needs() == Needs::kMeanSquare) {
-      AttachImportance(Importances(input, options), options, plan.rewrite);
-    }
-    report = Report(plan, output, options);
     RoundStreamed(plan, output, options, report);
   }
   report.seconds = SecondsSince(start);
@@ -297,7 +407,9 @@ QuantizeReport Quantize(const std::string& input, const std::string& output,
 }
 
 QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& options) {
-  return PlanQuantize(Open(input), options);
+  const auto source = Open(input);
+  if (!HasTarget(options)) return PlanQuantize(source, options);
+  return Report(Prepare(source, input, options).plan, "", options);
 }
 
 QuantizeReport PlanQuantize(std::shared_ptr<const Source> source, const QuantizeOptions& options) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include "base/error.h"
 
@@ -43,6 +44,16 @@ void CheckOutput(const std::string& input, const std::string& output, const Cont
   if (container.dialect == Dialect::kGguf && std::filesystem::is_directory(output, error)) {
     FailUsage("{}: the output is a folder, expected a file name", output);
   }
+}
+
+std::optional<uint32_t> MostlyFileType(const RewritePlan& plan) {
+  std::map<std::string_view, int64_t> weights;
+  for (const Job& job : plan.jobs) weights[job.choice.grid->name] += job.source->tensor.count();
+  const auto most = std::ranges::max_element(weights, {}, [](const auto& w) { return w.second; });
+  if (most == weights.end()) return std::nullopt;
+  const Preset* preset = FindPreset(most->first);
+  if (preset == nullptr || preset->gguf_file_type < 0) return std::nullopt;
+  return static_cast<uint32_t>(preset->gguf_file_type);
 }
 
 QuantizeReport MakeReport(const RewritePlan& plan, const std::string& output) {

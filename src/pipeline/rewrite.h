@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,6 +40,9 @@ void CheckStorable(const RewritePlan& plan);
 
 // Throws Error (kUsage) if the output is the input, or a folder where a file is to be written.
 void CheckOutput(const std::string& input, const std::string& output, const Container& container);
+
+// general.file_type of the grid that most weights are on; none if that has none.
+std::optional<uint32_t> MostlyFileType(const RewritePlan& plan);
 
 // Names, sizes and notes of the plan's tensors; nothing measured yet.
 QuantizeReport MakeReport(const RewritePlan& plan, const std::string& output);

@@ -1,0 +1,182 @@
+#include "evaluation/sensitivity.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "evaluation/quality.h"
+
+namespace halftone {
+namespace {
+
+constexpr const char* kEmbedding = "token_embd.weight";
+
+// A rounded matrix and the place of the model's own that it takes.
+struct Probe {
+  std::string name;
+  std::unique_ptr<Matrix> matrix;
+  std::unique_ptr<Matrix>* place = nullptr;
+  int64_t layer = 0;  // that it takes effect in; -1: the embedding; layers: the output
+  QualityMeter meter;
+};
+
+class Prober {
+ public:
+  Prober(LoadedModel& model, const ChunkedText& chunks, ThreadPool& pool)
+      : weights_(model.weights),
+        ops_(*model.ops),
+        chunks_(chunks),
+        pool_(pool),
+        workspace_(weights_.parameters, ops_, chunks.length),
+        scored_(chunks.length / 2) {
+    const Hyperparameters& p = weights_.parameters;
+    cache_ = ops_.MakeCache({p.heads, p.kv_heads, p.head_dim, 1, chunks.length});
+    before_.resize(weights_.layers.size() + 1);
+    reference_.resize(static_cast<size_t>(scored_ * p.vocabulary));
+    logits_.resize(reference_.size());
+  }
+
+  void Add(const Tensor& rounded) {
+    Probe probe;
+    probe.name = rounded.name;
+    const auto layers = static_cast<int64_t>(weights_.layers.size());
+    if (rounded.name == kEmbedding) {
+      probe.place = &weights_.embedding;
+      probe.layer = -1;
+    } else if (rounded.name == weights_.output.name && weights_.output.weight != nullptr) {
+      probe.place = &weights_.output.weight;
+      probe.layer = layers;
+    }
+    for (int64_t l = 0; l < layers && probe.place == nullptr; ++l) {
+      for (const Stage stage : kStages) {
+        for (const auto member : LinearsOf(stage)) {
+          Linear& linear = weights_.layers[l].*member;
+          if (linear.name != rounded.name) continue;
+          probe.place = &linear.weight;
+          probe.layer = l;
+        }
+      }
+    }
+    if (probe.place == nullptr) return;  // nothing that the model runs
+    probe.matrix = ops_.Prepare(rounded);
+    probes_.push_back(std::move(probe));
+  }
+
+  size_t probes() const { return probes_.size(); }
+
+  // The chunk through the model as it is, then once for each probe.
+  template <class Advanced>
+  void Run(int64_t chunk, const Advanced& advanced) {
+    const auto tokens = chunks_.chunk(chunk);
+    ForwardPass pass(weights_, ops_, *cache_, workspace_, chunks_.length, 0);
+    pass.Embed(tokens);
+    Finish(pass, 0, reference_.data(), true);
+    // Logits at position i predict token i + 1; the last position predicts nothing.
+    const int64_t first = chunks_.length - scored_;
+    const auto next = tokens.subspan(first + 1, scored_ - 1);
+    const int64_t vocabulary = weights_.parameters.vocabulary;
+    const auto layers = static_cast<int64_t>(weights_.layers.size());
+    for (Probe& probe : probes_) {
+      std::swap(*probe.place, probe.matrix);
+      if (probe.layer < 0) {
+        pass.Embed(tokens);
+      } else {
+        pass.SetResidual(before_[probe.layer].data());
+      }
+      Finish(pass, std::clamp<int64_t>(probe.layer, 0, layers), logits_.data(), false);
+      std::swap(*probe.place, probe.matrix);
+      probe.meter.Add(logits_.data(), reference_.data(), next, vocabulary, pool_);
+      advanced();
+    }
+  }
+
+  Sensitivity Result() const {
+    Sensitivity result;
+    for (const Probe& probe : probes_) {
+      result.divergence[probe.name] = probe.meter.Report().kld_mean.value;
+    }
+    for (const auto& [name, squares] : squares_) {
+      std::vector<float>& mean = result.mean_square[name];
+      for (const double s : squares) {
+        mean.push_back(static_cast<float>(s / static_cast<double>(tokens_)));
+      }
+    }
+    return result;
+  }
+
+ private:
+  // From layer `from` to the logits of the scored half.
+  void Finish(ForwardPass& pass, int64_t from, float* logits, bool original) {
+    const int64_t width = weights_.parameters.width;
+    for (size_t l = from; l <= weights_.layers.size(); ++l) {
+      if (original) before_[l].assign(pass.residual(), pass.residual() + chunks_.length * width);
+      if (l == weights_.layers.size()) break;
+      const LayerWeights& layer = weights_.layers[l];
+      for (const Stage stage : kStages) {
+        const float* x = pass.Input(layer, stage);
+        if (original) Square(x, pass.InputWidth(stage), LinearsOf(stage), layer);
+        pass.Apply(layer, stage, 0);
+      }
+    }
+    if (original) {
+      tokens_ += chunks_.length;
+      const bool tied = weights_.output.weight == nullptr;
+      AddSquares(pass.Output(chunks_.length), width, tied ? kEmbedding : weights_.output.name);
+    }
+    const float* output = pass.Output(scored_);
+    ops_.MatMul(weights_.head(), output, scored_, logits);
+    if (!weights_.output.bias.empty()) {
+      ops_.AddBias(logits, weights_.output.bias.data(), scored_, weights_.parameters.vocabulary);
+    }
+  }
+
+  void Square(const float* x, int64_t cols, std::span<Linear LayerWeights::*const> members,
+              const LayerWeights& layer) {
+    for (const auto member : members) AddSquares(x, cols, (layer.*member).name);
+  }
+
+  void AddSquares(const float* x, int64_t cols, const std::string& name) {
+    std::vector<double>& sums = squares_[name];
+    sums.resize(static_cast<size_t>(cols));
+    for (int64_t t = 0; t < chunks_.length; ++t) {
+      for (int64_t c = 0; c < cols; ++c) {
+        sums[c] += static_cast<double>(x[t * cols + c]) * x[t * cols + c];
+      }
+    }
+  }
+
+  ModelWeights& weights_;
+  Ops& ops_;
+  const ChunkedText& chunks_;
+  ThreadPool& pool_;
+  Workspace workspace_;
+  const int64_t scored_;
+  std::unique_ptr<KvCache> cache_;  // of one layer: a chunk passes each layer whole
+  std::vector<Probe> probes_;
+  std::vector<std::vector<float>> before_;  // the residual stream before each layer, and after
+  std::vector<float> reference_, logits_;   // [scored_, vocabulary]
+  std::map<std::string, std::vector<double>> squares_;
+  int64_t tokens_ = 0;
+};
+
+}  // namespace
+
+Sensitivity MeasureSensitivity(LoadedModel& model, const std::vector<Tensor>& rounded,
+                               const ChunkedText& chunks, ThreadPool& pool, Progress* progress) {
+  Prober prober(model, chunks, pool);
+  for (const Tensor& tensor : rounded) prober.Add(tensor);
+  const auto total = static_cast<int64_t>(prober.probes()) * chunks.count;
+  if (progress) progress->Begin("measure sensitivity", total);
+  int64_t done = 0;
+  for (int64_t c = 0; c < chunks.count; ++c) {
+    prober.Run(c, [&] {
+      if (progress && progress->Cancelled()) {
+        throw Error(Error::Kind::kCancelled, model.checkpoint.path + ": cancelled");
+      }
+      if (progress) progress->Advance(++done);
+    });
+  }
+  if (progress) progress->End();
+  return prober.Result();
+}
+
+}  // namespace halftone
