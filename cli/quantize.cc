@@ -76,6 +76,10 @@ class QuantizeCommand : public Command {
     }
     options_.progress = console.progress();
     ReadTargets();
+    if (options_.grid.empty() && size_.empty() && memory_.empty() && options_.target_bits == 0) {
+      throw Error(Error::Kind::kUsage,
+                  "give --grid NAME, or a target: --target-size, --target-bpw or --target-memory");
+    }
     const QuantizeReport report = dry_run_ ? PlanQuantize(model_, options_) : Write(console);
     if (console.json) {
       Json json = QuantizeJson(report);

@@ -79,7 +79,7 @@ TEST_F(AllocateGridsTest, RefusesWhatCannotBe) {
     EXPECT_FALSE(std::filesystem::exists(Out("x.gguf")));
   };
   QuantizeOptions options = options_;
-  refused(options, "a target size");
+  refused(options, "or a target");
   options.target_bytes = 2000;
   refused(options, "leaves");
   options.target_bytes = 150'000;

@@ -168,7 +168,7 @@ bool HasTarget(const QuantizeOptions& options) {
   if (targets == 1 && !options.grid.empty()) {
     FailUsage("give either a grid or a target, not both");
   }
-  if (targets == 0 && options.grid.empty()) FailUsage("give a grid, or a target size");
+  if (targets == 0 && options.grid.empty()) FailUsage("give a grid, or a target: a size, bits or memory");
   return targets == 1;
 }
 
