@@ -60,8 +60,7 @@ class QuantizeCommand : public Command {
     return "Examples:\n"
            "  halftone quantize model.gguf -o model-q4.gguf --grid q4_k_m\n"
            "  halftone quantize hf-folder -o small.gguf --grid q3_k_m --calibration text.txt\n"
-           "  halftone quantize hf-folder -o fits.gguf --target-size 4GB --calibration "
-           "text.txt\n\n" +
+           "  halftone quantize hf-folder -o fits.gguf --target-size 4GB\n\n" +
            NameList("Presets", Presets()) + NameList("Grids", WritableGrids()) +
            NameList("Methods", Methods()) + NameList("Containers", Containers()) + "\n" +
            HelpParagraph(

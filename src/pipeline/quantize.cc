@@ -3,6 +3,7 @@
 #include "halftone/quantize.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -168,7 +169,8 @@ bool HasTarget(const QuantizeOptions& options) {
   if (targets == 1 && !options.grid.empty()) {
     FailUsage("give either a grid or a target, not both");
   }
-  if (targets == 0 && options.grid.empty()) FailUsage("give a grid, or a target: a size, bits or memory");
+  if (targets == 0 && options.grid.empty())
+    FailUsage("give a grid, or a target: a size, bits or memory");
   return targets == 1;
 }
 
@@ -238,11 +240,29 @@ QuantizeReport Report(const QuantizePlan& plan, const std::string& output,
   return report;
 }
 
+// Says which matrices calibration has not touched; they are rounded without importances.
+void NameUnseen(const ImportanceEntry& entry, std::string& note) {
+  const std::vector<int64_t> unseen = entry.Unseen();
+  if (unseen.empty()) return;
+  constexpr size_t kNamed = 8;
+  std::string text = "no token met it in calibration";
+  if (entry.counts.size() > 1) {
+    text = "no token met expert";
+    if (unseen.size() > 1) text += "s";
+    const std::span<const int64_t> named = std::span(unseen).first(std::min(kNamed, unseen.size()));
+    text += fmt::format(" {}", fmt::join(named, ", "));
+    if (unseen.size() > kNamed) text += fmt::format(" and {} more", unseen.size() - kNamed);
+  }
+  note += (note.empty() ? "" : "; ") + text;
+}
+
 // Gives each job its importances and records where they came from, as llama-quantize does.
 void AttachImportance(const ImportanceMatrix& importance, const QuantizeOptions& options,
                       RewritePlan& plan) {
   for (Job& job : plan.jobs) {
     job.importance = ImportanceFor(importance, job.source->tensor);
+    const auto entry = importance.entries.find(job.source->tensor.name);
+    if (entry != importance.entries.end()) NameUnseen(entry->second, job.choice.note);
   }
   Metadata& metadata = plan.file.metadata;
   const std::string& file = options.imatrix.empty() ? options.calibration : options.imatrix;
