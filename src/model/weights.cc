@@ -72,6 +72,7 @@ ModelWeights BindWeights(const Checkpoint& checkpoint, Ops& ops) {
                                                     : model.architecture->hf_rope;
   model.inverse_frequency = p.InverseFrequencies();
 
+  CheckTiedHead(checkpoint, *model.architecture);
   const Binder binder(checkpoint, *model.architecture, ops);
   model.embedding = binder.Weight(Role::kTokenEmbedding, -1, p.vocabulary, p.width);
   const int64_t query = p.heads * p.head_dim, key = p.kv_heads * p.head_dim;
