@@ -39,8 +39,8 @@ class QuantizeCommand : public Command {
                    "File format; without it the first that holds the grid")
         ->option_text("NAME");
     app.add_option("--calibration", options_.calibration,
-                   "Text to measure activations on; without it gptq and best use the text that "
-                   "comes with halftone")
+                   "Text, or chats in JSON lines, to measure activations on; without it gptq and "
+                   "best use the text that comes with halftone")
         ->option_text("FILE");
     AddContext(app, options_.context, "Tokens in a chunk of it");
     AddChunks(app, options_.calibration_chunks);

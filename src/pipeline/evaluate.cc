@@ -11,6 +11,7 @@
 #include "evaluation/memory.h"
 #include "evaluation/speed.h"
 #include "pipeline/lock_step.h"
+#include "pipeline/overlap.h"
 
 namespace halftone {
 
@@ -24,6 +25,7 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
   if (!options.reference.empty()) {
     reference = std::make_shared<const LoadedModel>(OpenCheckpoint(options.reference), ops);
   }
+  NoteOverlap(RecordedCalibration(loaded->checkpoint.metadata), text, options.progress);
   const ChunkedText chunks = SplitText(*MakeTokenizer(loaded->checkpoint), text, text_file,
                                        options.context, options.chunks);
   EvaluateReport report =

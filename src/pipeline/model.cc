@@ -9,7 +9,7 @@
 #include "container/container.h"
 #include "engine/generator.h"
 #include "engine/session.h"
-#include "tokenizer/chat_template.h"
+#include "pipeline/conversation.h"
 
 namespace halftone {
 namespace {
@@ -51,23 +51,16 @@ class OpenModel : public Model {
   }
 
   std::string ApplyChatTemplate(const std::vector<ChatMessage>& messages) const override {
-    const std::string* source = tokenizer_metadata_.String("tokenizer.chat_template");
-    if (source == nullptr) {
+    if (tokenizer_metadata_.String("tokenizer.chat_template") == nullptr) {
       FailUnsupported("{}: the model has no chat template; give a prompt with -p",
                       loaded_->checkpoint.path);
     }
-    OrderedJson context;
-    context["messages"] = OrderedJson::array();
+    OrderedJson list = OrderedJson::array();
     for (const ChatMessage& message : messages) {
-      context["messages"].push_back({{"role", message.role}, {"content", message.content}});
+      list.push_back({{"role", message.role}, {"content", message.content}});
     }
-    context["add_generation_prompt"] = true;
-    const auto text_of = [&](int32_t id) {
-      return id < 0 ? std::string() : tokenizer_->TokenText(id, true);
-    };
-    context["bos_token"] = text_of(tokenizer_->bos());
-    context["eos_token"] = text_of(tokenizer_->eos());
-    return RenderChatTemplate(*source, context);
+    return RenderConversation(tokenizer_metadata_, *tokenizer_, list, true,
+                              loaded_->checkpoint.path);
   }
 
   Generation Generate(const std::vector<int32_t>& prompt, int64_t max_tokens,
