@@ -180,13 +180,17 @@ template <int T>
 void DotTile(const uint8_t* panel, int64_t words, const int32_t* even, const int32_t* odd,
              int64_t stride, int32_t* sums) {
   for (int64_t row = 0; row < kPanel; row += kTileVectors * kLanes) {
+    // Unrolled throughout, or the sums would live in memory.
     VI sum[T][kTileVectors];
+#pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 4
       for (int v = 0; v < kTileVectors; ++v) sum[t][v] = hn::Zero(di);
     }
     const auto* w = reinterpret_cast<const int32_t*>(panel) + row;
     for (int64_t k = 0; k < words; ++k, w += kPanel) {
       Codes codes[kTileVectors];
+#pragma GCC unroll 4
       for (int v = 0; v < kTileVectors; ++v) codes[v] = Unpack(hn::LoadU(di, w + v * kLanes));
 #pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
@@ -195,7 +199,9 @@ void DotTile(const uint8_t* panel, int64_t words, const int32_t* even, const int
         for (int v = 0; v < kTileVectors; ++v) sum[t][v] = MultiplyAdd(codes[v], e, o, sum[t][v]);
       }
     }
+#pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 4
       for (int v = 0; v < kTileVectors; ++v) {
         hn::StoreU(sum[t][v], di, sums + t * kPanel + row + v * kLanes);
       }

@@ -19,8 +19,11 @@ inline bool HasVnni() { return __builtin_cpu_supports("avx512vnni"); }
 template <int T>
 HT_VNNI_TARGET void DotVnniTile(const uint8_t* panel, int64_t words, const int32_t* x,
                                 int64_t stride, int32_t* sums) {
+  // Unrolled throughout, or the sums would live in memory.
   __m512i sum[T][4];
+#pragma GCC unroll 8
   for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) sum[t][v] = _mm512_setzero_si512();
   }
   for (int64_t k = 0; k < words; ++k, panel += 256) {
@@ -34,7 +37,9 @@ HT_VNNI_TARGET void DotVnniTile(const uint8_t* panel, int64_t words, const int32
       for (int v = 0; v < 4; ++v) sum[t][v] = _mm512_dpbusd_epi32(sum[t][v], w[v], codes);
     }
   }
+#pragma GCC unroll 8
   for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) _mm512_storeu_si512(sums + t * 64 + v * 16, sum[t][v]);
   }
 }
