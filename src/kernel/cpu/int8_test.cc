@@ -1,5 +1,5 @@
-// LLM.int8() against its definition in f64 (kernel/ops.h), on every instruction set of this
-// processor, with and without its dot products of bytes.
+// LLM.int8() against its definition in f64 (kernel/ops.h) and against bitsandbytes' products, on
+// every instruction set of this processor, with and without its dot products of bytes.
 
 #include <gtest/gtest.h>
 
@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <vector>
 
@@ -132,6 +133,42 @@ TEST_P(Int8Test, TakesOutByHalfPrecision) {
   EXPECT_NEAR(Run(w, 0, {-6, 50, 0, 0})[0], -15 * 50.0 / 127 + 500, 1e-3);
   // Ties go to even: 0.5 and 1.5 of 127 steps, the largest being 127 of them.
   EXPECT_NEAR(Run(w, 0, {0.5f, 1.5f, 2.5f, 127})[0], 0 + 20 - 200 + 127.0 * 127, 1e-2);
+}
+
+// testdata/make_int8_golden.py.
+TEST_P(Int8Test, IsWhatBitsandbytesComputes) {
+  constexpr int64_t kRows = 5, kCols = 150;
+  const auto hashed = [](uint64_t index) {
+    return static_cast<int>((index * 2654435761u >> 7) % 4096);
+  };
+  const Grid& grid = *FindGrid("int8:row:absmax", kCols);
+  std::vector<uint8_t> blocks(kRows * grid.RowBytes(kCols));
+  for (int64_t r = 0; r < kRows; ++r) {
+    uint8_t codes[kCols];
+    for (int64_t c = 0; c < kCols; ++c) {
+      codes[c] = static_cast<uint8_t>(hashed(r * kCols + c) % 255 + 1);
+    }
+    PackGroupedBlock(grid, 0.5f + static_cast<float>(r) / 8, 0, codes,
+                     blocks.data() + r * grid.RowBytes(kCols));
+  }
+  const Tensor w = MakeTensor("w", grid, {kRows, kCols}, std::move(blocks));
+  std::ifstream file(HALFTONE_SOURCE_DIR "/src/kernel/cpu/testdata/int8_golden.txt");
+  float threshold;
+  int token, lines = 0;
+  for (; file >> threshold >> token; ++lines) {
+    Floats x(kCols);
+    for (int64_t c = 0; c < kCols; ++c) {
+      const bool zero = token == 3 && c % 2 == 0;
+      x[c] = zero ? 0 : static_cast<float>(hashed(70000 + token * kCols + c) - 2048) / 256;
+    }
+    for (const float y : Run(w, threshold, x)) {
+      float expected;
+      ASSERT_TRUE(file >> expected);
+      // Its 6.200124e-05 for 1 / 127^2 is 2e-5 too large; a code more or less were 0.03.
+      EXPECT_NEAR(y, expected, 2e-3) << threshold << " " << token;
+    }
+  }
+  EXPECT_EQ(lines, 12);
 }
 
 TEST_P(Int8Test, ZerosAndTheSmallest) {
