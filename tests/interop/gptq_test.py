@@ -8,17 +8,26 @@ import unittest
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # fails with the 1 of a small machine
 
 import peers
+import safetensors.torch
 import torch
 import transformers
 from gptqmodel import BACKEND, GPTQModel, QuantizeConfig
 from gptqmodel.nn_modules.qlinear import BaseQuantLinear
 
 LINEAR = 14  # layers of the small model
+CALIBRATION = pathlib.Path(__file__).resolve().parents[2] / "data" / "calibration.txt"
 
 
 def load(folder):
     return GPTQModel.load(str(folder), backend=BACKEND.GPTQ_TORCH, device="cpu",
                           dtype=torch.float16)
+
+
+def transformers_model(folder, bits):
+    """By the kernel that needs no compiler; everything else is the folder's own configuration."""
+    backend = transformers.GPTQConfig(bits=bits, backend="gptq_torch")
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, device_map="cpu", dtype=torch.float16, quantization_config=backend)
 
 
 def dequantized(model):
@@ -66,12 +75,26 @@ class GptqTest(unittest.TestCase):
                 out = self.folder / ("transformers-" + grid.replace(":", "-"))
                 peers.halftone("quantize", self.model, "-o", out, "--grid", grid,
                                "--container", "gptq")
-                # The kernel that needs no compiler; everything else is out's own configuration.
-                backend = transformers.GPTQConfig(bits=int(grid[3]), backend="gptq_torch")
-                model = transformers.AutoModelForCausalLM.from_pretrained(
-                    out, device_map="cpu", dtype=torch.float16, quantization_config=backend)
+                model = transformers_model(out, int(grid[3]))
                 found = [m for m in model.modules() if isinstance(m, BaseQuantLinear)]
                 self.assertEqual(len(found), LINEAR)
+                expected = peers.reference_logits(out, peers.our_weights(out))
+                self.assertLess(peers.distance(peers.logits(model), expected), 1e-2)
+
+    def test_both_open_act_order(self):
+        for grid, method in (("int4:g128", "gptq"), ("int4:g64:asym", "best")):
+            with self.subTest(grid):
+                out = self.folder / ("act-order-" + grid.replace(":", "-"))
+                peers.halftone("quantize", self.model, "-o", out, "--grid", grid, "--container",
+                               "gptq", "--method", method, "--act-order", "--calibration",
+                               CALIBRATION, "--context", 64, "--chunks", 32)
+                groups = safetensors.torch.load_file(out / "model.safetensors")
+                orders = [t for name, t in groups.items() if name.endswith(".g_idx")]
+                self.assertEqual(len(orders), LINEAR)
+                for order in orders:
+                    self.assertFalse(torch.equal(order, order.sort().values))
+                self.check(out)
+                model = transformers_model(out, 4)
                 expected = peers.reference_logits(out, peers.our_weights(out))
                 self.assertLess(peers.distance(peers.logits(model), expected), 1e-2)
 
