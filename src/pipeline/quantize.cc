@@ -120,6 +120,9 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
                                        quantized == choices.end() ? F32Grid() : *quantized->grid);
 
   for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!HasPlace(*rewrite.source, rewrite.source->tensors[i], rewrite.container->dialect)) {
+      continue;
+    }
     Job job{
         &rewrite.source->tensors[i], ForDialect(*rewrite.container, *tensors[i], choices[i]), {}};
     if (job.choice.grid == tensors[i]->grid) job.choice.quantize = false;
@@ -129,7 +132,7 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
     rewrite.jobs.push_back(std::move(job));
   }
   CheckStorable(rewrite);
-  rewrite.file.documents = DocumentsFor(*rewrite.source, *rewrite.container);
+  rewrite.file.documents = DocumentsFor(*rewrite.source, *rewrite.container, rewrite.file.tensors);
   Metadata& metadata = rewrite.file.metadata;
   metadata = rewrite.source->metadata;
   if (preset.gguf_file_type >= 0) {
