@@ -15,6 +15,7 @@
 #include "halftone/quantize.h"
 #include "method/round_rows.h"
 #include "pipeline/exact_grid.h"
+#include "pipeline/hf_documents.h"
 #include "pipeline/presets.h"
 #include "pipeline/rewrite.h"
 #include "pipeline/source.h"

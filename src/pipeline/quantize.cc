@@ -14,6 +14,7 @@
 #include "pipeline/assets.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/fingerprint.h"
+#include "pipeline/hf_documents.h"
 #include "pipeline/plan_quantize.h"
 #include "pipeline/presets.h"
 #include "pipeline/rewrite.h"

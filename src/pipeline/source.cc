@@ -195,16 +195,6 @@ bool HasPlace(const Source& source, const GgufTensor& tensor, Dialect dialect) {
   return !place || place->role->role != Role::kRopeFactors;
 }
 
-std::map<std::string, std::string> DocumentsFor(const Source& source, const Container& container,
-                                                std::span<const TensorPlan> tensors) {
-  if (container.dialect == Dialect::kGguf) return {};
-  if (source.checkpoint.dialect == Dialect::kGguf) {
-    FailUnsupported("{}: a GGUF file has no config.json and tokenizer.json for container '{}'",
-                    source.checkpoint.path, container.name);
-  }
-  return source.checkpoint.documents;
-}
-
 std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,
                                  const Grid& grid, std::vector<uint8_t> blocks) {
   const int64_t heads = PlaceInDialect(source, tensor, dialect).permuted_heads;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -54,11 +53,6 @@ DialectPlace PlaceInDialect(const Source& source, const GgufTensor& tensor, Dial
 
 // Whether the dialect keeps the tensor as one: config.json says what rope factors say.
 bool HasPlace(const Source& source, const GgufTensor& tensor, Dialect dialect);
-
-// The small files beside the weights that a container of Hugging Face's kind writes with these
-// tensors; none for others. Throws Error (kUnsupported) if the source has none to give.
-std::map<std::string, std::string> DocumentsFor(const Source& source, const Container& container,
-                                                std::span<const TensorPlan> tensors);
 
 // Blocks on `grid` of a tensor's rows, which come in GGUF's order, in the order of the dialect.
 std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,

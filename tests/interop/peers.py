@@ -71,11 +71,11 @@ def our_weight(folder, name):
     return torch.from_numpy(numpy.load(file))
 
 
-def our_logits(folder):
-    """f32 logits of TOKENS, one row for each."""
+def our_logits(folder, tokens=TOKENS):
+    """f32 logits of the tokens, one row for each."""
     file = pathlib.Path(folder).with_suffix(".npy")
-    halftone("evaluate", folder, "--tokens", ",".join(map(str, TOKENS)), "--npy", file)
-    return torch.from_numpy(numpy.load(file)).reshape(len(TOKENS), -1)
+    halftone("evaluate", folder, "--tokens", ",".join(map(str, tokens)), "--npy", file)
+    return torch.from_numpy(numpy.load(file)).reshape(len(tokens), -1)
 
 
 def logits(model):
