@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -125,15 +126,18 @@ void HandOff(benchmark::State& state) {
 BENCHMARK(HandOff)->UseRealTime();
 
 // `total` bytes of weights in matrices of one shape, used in turn so that no cache near the core
-// holds them.
-void Product(benchmark::State& state, const Grid* grid, int64_t rows, int64_t cols,
-             int64_t tokens) {
+// holds them. With a threshold: by LLM.int8(), one in a hundred values beyond 2.58.
+void Product(benchmark::State& state, const Grid* grid, int64_t rows, int64_t cols, int64_t tokens,
+             std::optional<float> threshold) {
   const auto ops = MakeCpuOps(Threads());
   const Tensor one = Weights(*grid, rows, cols);
   const int64_t count =
       tokens > 4 ? 1 : std::max<int64_t>(1, (96 << 20) / static_cast<int64_t>(one.bytes()));
   std::vector<std::unique_ptr<Matrix>> matrices;
-  for (int64_t i = 0; i < count; ++i) matrices.push_back(ops->Prepare(Weights(*grid, rows, cols)));
+  for (int64_t i = 0; i < count; ++i) {
+    const Tensor weights = Weights(*grid, rows, cols);
+    matrices.push_back(threshold ? ops->PrepareInt8(weights, *threshold) : ops->Prepare(weights));
+  }
   const auto x = RandomFloats(*ops, tokens * cols);
   const auto y = ops->Allocate(tokens * rows);
   size_t next = 0;
@@ -257,15 +261,34 @@ void Prompt(benchmark::State& state, const ModelShape& shape) {
   SetRate(state, "GFLOP/s", 2 * (512 * (model.multiply_adds() - output) + output));
 }
 
+void RegisterInt8() {
+  for (const int64_t cols : {512, 4096}) {
+    for (const int64_t tokens : {1, 16, 512}) {
+      const Grid* grid = FindGrid("int8:row:absmax", cols);
+      const auto add = [&](const char* way, std::optional<float> threshold) {
+        const std::string name = std::string("Int8/") + way + "/" + std::to_string(cols) + "/";
+        benchmark::RegisterBenchmark((name + std::to_string(tokens)).c_str(), Product, grid, 1536,
+                                     cols, tokens, threshold)
+            ->UseRealTime();
+      };
+      add("f32", std::nullopt);
+      add("all", 0.0f);
+      add("outliers", 2.58f);
+    }
+  }
+}
+
 void RegisterAll() {
+  RegisterInt8();
   for (const Grid* grid : AllGrids()) {
     const int64_t cols = grid->block > 64 ? 512 : 576;
     const std::string name(grid->name);
-    benchmark::RegisterBenchmark(("MatVec/" + name).c_str(), Product, grid, 1536, cols, 1)
+    benchmark::RegisterBenchmark(("MatVec/" + name).c_str(), Product, grid, 1536, cols, 1,
+                                 std::nullopt)
         ->UseRealTime();
     for (const int64_t tokens : {4, 16, 512}) {
       benchmark::RegisterBenchmark(("MatMul/" + name + "/" + std::to_string(tokens)).c_str(),
-                                   Product, grid, 1536, cols, tokens)
+                                   Product, grid, 1536, cols, tokens, std::nullopt)
           ->UseRealTime();
     }
   }

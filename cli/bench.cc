@@ -23,6 +23,7 @@ class BenchCommand : public Command {
         ->option_text("N")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
+    AddPrecision(app, options_.precision);
     AddThreads(app, options_.threads);
   }
 

@@ -63,6 +63,29 @@ Table SummaryTable(const QuantizeReport& report) {
 
 }  // namespace
 
+void AddPrecision(CLI::App& app, Precision& precision) {
+  auto* four = app.add_flag_callback(
+      "--load-in-4bit", [&] { precision.load_in = LoadIn::k4Bit; },
+      "Round the blocks' matrices to 4 bits while loading, as bitsandbytes");
+  app.add_flag_callback(
+         "--load-in-8bit", [&] { precision.load_in = LoadIn::k8Bit; },
+         "The same to 8 bits, and activations with them: LLM.int8()")
+      ->excludes(four);
+  app.add_option("--bnb-4bit-quant-type", precision.quant_type, "Levels of 4 bits: nf4 or fp4")
+      ->option_text("NAME")
+      ->check(CLI::IsMember({"nf4", "fp4"}))
+      ->capture_default_str()
+      ->needs(four);
+  app.add_flag("--bnb-4bit-use-double-quant", precision.double_quant,
+               "Round the scales of 4 bits to 8 bits")
+      ->needs(four);
+  app.add_option("--llm-int8-threshold", precision.int8_threshold,
+                 "Activations from N on are not rounded by LLM.int8(); 0: all are; else 6, or "
+                 "what the model's file says")
+      ->option_text("N")
+      ->check(Between(0, 1e30));
+}
+
 std::string NameList(const std::string& heading, const std::vector<std::string>& names) {
   return heading + ":\n" + HelpEntry("", fmt::format("{}", fmt::join(names, " ")), 2);
 }

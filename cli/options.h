@@ -10,6 +10,7 @@
 
 #include "cli/console.h"
 #include "cli/help.h"
+#include "halftone/precision.h"
 #include "halftone/quantize.h"
 #include "halftone/support.h"
 
@@ -65,6 +66,9 @@ inline void AddChunks(CLI::App& app, int64_t& chunks) {
       ->option_text("N")
       ->capture_default_str();
 }
+
+// Rounding while loading, in transformers' words.
+void AddPrecision(CLI::App& app, Precision& precision);
 
 // "q4_0, q4_1, ..." in lines that follow a heading, for help texts.
 std::string NameList(const std::string& heading, const std::vector<std::string>& names);

@@ -39,8 +39,8 @@ class QuantizeCommand : public Command {
                    "File format; without it the first that holds the grid")
         ->option_text("NAME");
     app.add_option("--calibration", options_.calibration,
-                   "Text to measure activations on; without it gptq and best use the text that "
-                   "comes with halftone")
+                   "Text, or chats in JSON lines, to measure activations on; without it gptq and "
+                   "best use the text that comes with halftone")
         ->option_text("FILE");
     AddContext(app, options_.context, "Tokens in a chunk of it");
     AddChunks(app, options_.calibration_chunks);
@@ -60,8 +60,7 @@ class QuantizeCommand : public Command {
     return "Examples:\n"
            "  halftone quantize model.gguf -o model-q4.gguf --grid q4_k_m\n"
            "  halftone quantize hf-folder -o small.gguf --grid q3_k_m --calibration text.txt\n"
-           "  halftone quantize hf-folder -o fits.gguf --target-size 4GB --calibration "
-           "text.txt\n\n" +
+           "  halftone quantize hf-folder -o fits.gguf --target-size 4GB\n\n" +
            NameList("Presets", Presets()) + NameList("Grids", WritableGrids()) +
            NameList("Methods", Methods()) + NameList("Containers", Containers()) + "\n" +
            HelpParagraph(

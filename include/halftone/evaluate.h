@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "halftone/precision.h"
 #include "halftone/progress.h"
 
 namespace halftone {
@@ -15,6 +16,7 @@ struct EvaluateOptions {
   int64_t context = 512;
   int64_t chunks = 0;  // 0: all that the text holds
   int threads = 0;
+  Precision precision;  // of the model, not of the reference
   Progress* progress = nullptr;
 };
 
@@ -48,13 +50,15 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
 
 // Logits after each token, f32 [tokens, vocabulary].
 std::vector<float> EvaluateLogits(const std::string& model, const std::vector<int32_t>& tokens,
-                                  int threads, int64_t* vocabulary);
+                                  int threads, int64_t* vocabulary,
+                                  const Precision& precision = {});
 
 struct BenchOptions {
   int64_t prompt = 512;
   int64_t generate = 128;
   int repeats = 3;
   int threads = 0;
+  Precision precision;
   Progress* progress = nullptr;
 };
 

@@ -9,11 +9,14 @@
 #include <string_view>
 #include <vector>
 
+#include "halftone/precision.h"
+
 namespace halftone {
 
 struct LoadOptions {
   int threads = 0;      // 0: one for each processor
   int64_t context = 0;  // tokens the KV cache holds; 0: the model's own limit, at most 4096
+  Precision precision;  // weights rounded while loading
 };
 
 struct SamplingOptions {

@@ -9,6 +9,11 @@ namespace {
 
 // How often a worker looks for a new loop before it sleeps: some tens of microseconds.
 constexpr int kSpins = 20000;
+// How often the caller looks whether the last pieces are done before it makes room.
+constexpr int kSpinsToYield = 20000;
+
+// The number of the loop after the one that an entry names, in 32 bits.
+uint64_t NextLoop(uint64_t entry) { return (entry + (uint64_t{1} << 32)) >> 32; }
 
 void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -36,7 +41,7 @@ ThreadPool::~ThreadPool() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
-    generation_.fetch_add(1);
+    entry_.store((NextLoop(entry_.load()) << 32) | kClosed);
   }
   wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
@@ -56,20 +61,27 @@ void ThreadPool::Drain(int thread) {
 }
 
 void ThreadPool::Work(int thread) {
-  uint32_t seen = 0;
+  uint64_t seen = 0;  // the last loop that this worker knows of
+  const auto news = [&] { return entry_.load() >> 32 != seen; };
   while (true) {
-    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin)
-      Pause();
-    if (generation_.load(std::memory_order_acquire) == seen) {
+    for (int spin = 0; spin < kSpins && !news(); ++spin) Pause();
+    if (!news()) {
       std::unique_lock lock(mutex_);
       sleeping_.fetch_add(1);
-      wake_.wait(lock, [&] { return generation_.load() != seen; });
+      wake_.wait(lock, news);
       sleeping_.fetch_sub(1);
     }
-    seen = generation_.load(std::memory_order_acquire);
     if (stop_) return;
+    uint64_t entry = entry_.load(std::memory_order_acquire);
+    seen = entry >> 32;
+    bool joined = false;
+    while (!joined && entry >> 32 == seen && (entry & kClosed) == 0) {
+      joined = entry_.compare_exchange_weak(entry, entry + 1, std::memory_order_acq_rel,
+                                            std::memory_order_acquire);
+    }
+    if (!joined) continue;
     Drain(thread);
-    running_.fetch_sub(1, std::memory_order_release);
+    entry_.fetch_sub(1, std::memory_order_release);
   }
 }
 
@@ -81,15 +93,19 @@ void ThreadPool::Run(int64_t count, void* context, Piece piece) {
   error_ = nullptr;
   next_.store(0, std::memory_order_relaxed);
   if (!workers_.empty() && count > 1) {
-    running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    generation_.fetch_add(1);
+    entry_.store(NextLoop(entry_.load()) << 32);
     if (sleeping_.load() > 0) {
-      // Taking the lock orders this wake-up after a worker's last look at generation_.
+      // Taking the lock orders this wake-up after a worker's last look at entry_.
       { std::lock_guard lock(mutex_); }
       wake_.notify_all();
     }
     Drain(0);
-    while (running_.load(std::memory_order_acquire) > 0) Pause();
+    entry_.fetch_or(kClosed, std::memory_order_acq_rel);
+    for (int spin = 1; (entry_.load(std::memory_order_acquire) & kInside) != 0; ++spin) {
+      Pause();
+      // Whoever is inside may be waiting for this processor.
+      if (spin % kSpinsToYield == 0) std::this_thread::yield();
+    }
   } else {
     Drain(0);
   }

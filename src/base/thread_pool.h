@@ -1,8 +1,9 @@
 // A fixed set of threads that run one parallel loop at a time.
 //
 // The engine starts thousands of short loops per token, so workers spin for a moment before they
-// sleep: handing out a loop costs about a microsecond, with no lock and no allocation. Which thread
-// runs which piece never
+// sleep: handing out a loop costs about a microsecond, with no lock and no allocation. A loop ends
+// when its pieces are done, and does not wait for workers that never came to help: on a machine
+// that is busy with other things they may be long in coming. Which thread runs which piece never
 // changes a result: pieces are independent and write disjoint outputs.
 
 #pragma once
@@ -49,16 +50,19 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
 
-  // The loop in progress; written by Run before generation_ is bumped.
+  // The loop in progress; written by Run while entry_ is closed and nobody is inside.
   Piece piece_ = nullptr;
   void* context_ = nullptr;
   int64_t count_ = 0;
   std::atomic<int64_t> next_{0};
-  std::atomic<int> running_{0};
   std::exception_ptr error_;
   std::atomic<bool> failed_{false};
 
-  alignas(64) std::atomic<uint32_t> generation_{0};
+  // Which loop it is (upper 32 bits), whether workers may still join it (kClosed), and how many are
+  // inside (the bits below).
+  static constexpr uint64_t kClosed = uint64_t{1} << 31;
+  static constexpr uint64_t kInside = kClosed - 1;
+  alignas(64) std::atomic<uint64_t> entry_{kClosed};
   std::atomic<bool> stop_{false};
   std::atomic<int> sleeping_{0};
   std::mutex mutex_;

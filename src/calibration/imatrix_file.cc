@@ -142,6 +142,14 @@ std::vector<float> ImportanceEntry::MeanSquare() const {
   return mean;
 }
 
+std::vector<int64_t> ImportanceEntry::Unseen() const {
+  std::vector<int64_t> unseen;
+  for (size_t m = 0; m < counts.size(); ++m) {
+    if (std::round(counts[m]) <= 0) unseen.push_back(static_cast<int64_t>(m));
+  }
+  return unseen;
+}
+
 ImportanceMatrix ReadImportanceMatrix(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) FailIo("{}: no such file", path.string());

@@ -18,6 +18,8 @@ struct ImportanceEntry {
 
   // sum_squares / counts, [matrices, cols]; 1 for a matrix that saw nothing.
   std::vector<float> MeanSquare() const;
+  // The matrices that saw no token.
+  std::vector<int64_t> Unseen() const;
 };
 
 struct ImportanceMatrix {

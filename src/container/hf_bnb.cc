@@ -1,6 +1,9 @@
 // Checkpoints quantized by bitsandbytes as transformers writes them: NF4 and FP4 with or without
 // double quantization, LLM.int8(). docs/formats/bitsandbytes.md.
 
+#include <optional>
+
+#include "base/error.h"
 #include "container/container.h"
 #include "container/hf_bnb_reader.h"
 #include "container/hf_bnb_writer.h"
@@ -23,10 +26,26 @@ bool IsBnb(const Json& config) {
 
 bool Recognize(const std::filesystem::path& path) { return IsBnb(QuantizationConfigAt(path)); }
 
+// What LLM.int8() takes for a large activation; none where weights have 4 bits. Transformers' own
+// default where the settings do not say.
+std::optional<float> ThresholdOf(const HfParts& parts) {
+  const Json config = parts.config();
+  if (!IsTrue(config, "load_in_8bit")) return std::nullopt;
+  const auto it = config.find("llm_int8_threshold");
+  if (it == config.end() || it->is_null()) return 6.0f;
+  if (!it->is_number() || !(it->get<float>() >= 0)) {
+    FailFormat("{}: 'llm_int8_threshold' must be a number of at least 0", parts.path());
+  }
+  return it->get<float>();
+}
+
 Checkpoint Open(const std::filesystem::path& path) {
   HfParts parts(OpenHfFolder(path));
   ReadBnbWeights(parts);
-  return parts.Finish("bnb");
+  const std::optional<float> threshold = ThresholdOf(parts);
+  Checkpoint checkpoint = parts.Finish("bnb");
+  checkpoint.int8_threshold = threshold;
+  return checkpoint;
 }
 
 }  // namespace

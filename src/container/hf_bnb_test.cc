@@ -177,6 +177,24 @@ TEST(HfBnbTest, RowsOfBytes) {
   EXPECT_EQ(Decode(Open(older).Get("a.weight")), values);
 }
 
+TEST(HfBnbTest, ThresholdOfLargeActivations) {
+  EXPECT_FALSE(Open(Nf4(4, 64, "bfloat16")).int8_threshold);
+  EXPECT_EQ(Open(Int8()).int8_threshold, 6);  // the documented default of transformers
+  for (const auto& [text, threshold] :
+       {std::pair{"null", 6.0f}, {"0.0", 0.0f}, {"5", 5.0f}, {"1e300", INFINITY}}) {
+    HandFolder folder = Int8();
+    folder.config = std::string(R"({"quantization_config": {"load_in_8bit": true,)") +
+                    R"("llm_int8_threshold": )" + text + "}}";
+    EXPECT_EQ(Open(folder).int8_threshold, threshold) << text;
+  }
+  for (const char* text : {"-1", "\"6\"", "[6]", "true"}) {
+    HandFolder folder = Int8();
+    folder.config = std::string(R"({"quantization_config": {"load_in_8bit": true,)") +
+                    R"("llm_int8_threshold": )" + text + "}}";
+    ExpectError(Kind::kFormat, "'llm_int8_threshold' must be a number", [&] { Open(folder); });
+  }
+}
+
 // A good folder, what is broken in it, and what the error says.
 struct Broken {
   const char* part;

@@ -2,10 +2,6 @@
 
 #pragma once
 
-#include <array>
-#include <span>
-#include <vector>
-
 #include "container/container.h"
 
 namespace halftone {
@@ -18,21 +14,5 @@ uint64_t BnbBytes(const CheckpointPlan& plan);
 // and fp4 in one model, columns in an order of their own.
 std::unique_ptr<CheckpointWriter> CreateBnb(const std::filesystem::path& path,
                                             const CheckpointPlan& plan);
-
-// ---- Double quantization (public for its test) ----
-
-// bitsandbytes' 8-bit levels, ascending: for i = 0..6 the midpoints of 2^i intervals of [0.1, 1],
-// times 10^(i - 6), with both signs; 0; 1.
-const std::array<float, 256>& DynamicLevels();
-
-inline constexpr int64_t kNestedBlock = 256;
-
-// Scales as codes: offset is their mean, then each 256 share the largest magnitude.
-struct NestedScales {
-  std::vector<uint8_t> codes;
-  std::vector<float> absmax;  // for each 256
-  float offset = 0;
-};
-NestedScales QuantizeScales(std::span<const float> scales);
 
 }  // namespace halftone

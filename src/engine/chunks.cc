@@ -8,10 +8,15 @@ namespace halftone {
 
 ChunkedText SplitText(const Tokenizer& tokenizer, std::string_view text, const std::string& source,
                       int64_t length, int64_t limit) {
+  return SplitTokens(tokenizer, tokenizer.Encode(text, true), source, length, limit);
+}
+
+ChunkedText SplitTokens(const Tokenizer& tokenizer, std::vector<int32_t> tokens,
+                        const std::string& source, int64_t length, int64_t limit) {
   if (length < 2) FailUsage("the context must be at least 2 tokens, not {}", length);
   ChunkedText chunks;
   chunks.length = length;
-  chunks.tokens = tokenizer.Encode(text, true);
+  chunks.tokens = std::move(tokens);
   const auto total = static_cast<int64_t>(chunks.tokens.size());
   if (total < 2 * length) {
     FailUsage("{}: {} tokens are too few, need at least two chunks of {}", source, total, length);

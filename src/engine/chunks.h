@@ -24,6 +24,10 @@ struct ChunkedText {
   }
 };
 
+// Cuts tokens into chunks as below.
+ChunkedText SplitTokens(const Tokenizer& tokenizer, std::vector<int32_t> tokens,
+                        const std::string& source, int64_t length, int64_t limit);
+
 // Tokenizes the whole text and cuts it into chunks of `length`; at most `limit` of them if not 0.
 // `source` names the text. Throws Error (kUsage) if the text holds less than two chunks or the
 // length is below 2.

@@ -16,8 +16,12 @@
 namespace halftone {
 namespace {
 
-std::shared_ptr<const LoadedModel> Load(const std::filesystem::path& path, int threads = 2) {
-  return std::make_shared<const LoadedModel>(OpenCheckpoint(path),
+// With `rounded` activations where the checkpoint asks for LLM.int8().
+std::shared_ptr<const LoadedModel> Load(const std::filesystem::path& path, int threads = 2,
+                                        bool rounded = true) {
+  Checkpoint checkpoint = OpenCheckpoint(path);
+  if (!rounded) checkpoint.int8_threshold = std::nullopt;
+  return std::make_shared<const LoadedModel>(std::move(checkpoint),
                                              std::shared_ptr<Ops>(MakeCpuOps(threads)));
 }
 
@@ -69,7 +73,7 @@ TEST_P(TransformersLogits, AgreeWithinAThousandthOfTheirRange) {
   HALFTONE_NEED_SHARED("fixtures/" + folder);
   const Expected expected = ReadExpected(folder);
   const auto model =
-      Load(folder == "tiny-bf16" ? TinyBf16Folder() : SharedPath("fixtures/" + folder));
+      Load(folder == "tiny-bf16" ? TinyBf16Folder() : SharedPath("fixtures/" + folder), 2, false);
   // The prompt at once, in uneven pieces and token by token.
   for (const int64_t step : {int64_t{1000}, int64_t{7}, int64_t{1}}) {
     EXPECT_LT(Difference(LogitsOf(model, expected.ids, step), expected.logits), 1e-3) << step;
@@ -82,6 +86,20 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, TransformersLogits,
                                          "tiny-ct-pack-quantized", "small-ct-pack-quantized-asym",
                                          "small-ct-int8-w8a8", "small-ct-fp8-dynamic",
                                          "small-ct-nvfp4a16", "small-ct-mxfp4a16"));
+
+// A token takes out its own large activations, not the batch's. What bitsandbytes computes:
+// src/kernel/cpu/int8_test.cc and tests/interop.
+TEST(Int8Logits, DoNotDependOnTheBatch) {
+  HALFTONE_NEED_SHARED("fixtures/tiny-bnb-int8");
+  const Expected expected = ReadExpected("tiny-bnb-int8");
+  const auto model = Load(SharedPath("fixtures/tiny-bnb-int8"));
+  const auto logits = LogitsOf(model, expected.ids, 1000);
+  EXPECT_EQ(LogitsOf(model, expected.ids, 7), logits);
+  EXPECT_EQ(LogitsOf(model, expected.ids, 1), logits);
+  const double change = Difference(logits, expected.logits);
+  EXPECT_GT(change, 1e-3) << "activations were not rounded";
+  EXPECT_LT(change, 5e-2);
+}
 
 class LlamaCppLogits : public testing::TestWithParam<const char*> {};
 

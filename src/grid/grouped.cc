@@ -320,6 +320,10 @@ void PackGroupedBlock(const Grid& grid, float scale, int zero, const uint8_t* co
   Pack(spec, grid.block, codes, block + header);
 }
 
+bool IsAbsmaxRows(const Grid& grid) {
+  return grid.grouped != nullptr && grid.grouped->after != 1 && grid.grouped->group == 0;
+}
+
 std::span<const float> LevelsOfCodes(const Grid& grid) { return MemberOf(grid).levels; }
 
 const Grid& GroupedGrid(const GroupedSpec& spec, int64_t cols) {

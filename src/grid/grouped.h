@@ -76,6 +76,10 @@ void UnpackGroupedCodes(const Grid& grid, const uint8_t* block, uint8_t* codes);
 void PackGroupedBlock(const Grid& grid, float scale, int zero, const uint8_t* codes,
                       uint8_t* block);
 
+// Whether rows have one scale that is their largest magnitude, and 8-bit codes: the weights that
+// LLM.int8() multiplies (int8:row:absmax).
+bool IsAbsmaxRows(const Grid& grid);
+
 // The level of each code before scale and zero are applied; 2^bits of them. Integers give
 // code - 2^(bits - 1) where symmetric and code where not.
 std::span<const float> LevelsOfCodes(const Grid& grid);

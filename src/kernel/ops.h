@@ -1,7 +1,8 @@
 // The operations a model is made of: one declaration each, behind which a processor's kernels hide.
 //
 // Activations are f32 in row-major [tokens, width] buffers that the backend allocates. Weights stay
-// on their grid and are decoded inside the matrix product. Everything is deterministic: a result
+// on their grid and are decoded inside the matrix product; only LLM.int8() rounds activations, and
+// only where it is asked for. Everything is deterministic: a result
 // depends neither on the number of threads nor on which thread ran what.
 
 #pragma once
@@ -56,6 +57,22 @@ class Ops {
   // Makes a 2-D tensor ready for MatMul and EmbedRows. The tensor's data is used as it lies
   // (mapped) unless the backend packs it; the matrix keeps it alive.
   virtual std::unique_ptr<Matrix> Prepare(const Tensor& tensor) = 0;
+
+  // Makes a matrix for LLM.int8() (Dettmers et al. 2022, arXiv:2208.07339) of a 2-D tensor whose
+  // rows have one scale, their largest magnitude, and 8-bit codes (IsAbsmaxRows in
+  // grid/grouped.h). MatMul then computes, for each token on its own, with h = x rounded to f16
+  // (to its largest finite number beyond it):
+  //   out     = the columns where |h| >= threshold; none where threshold is 0
+  //   s       = max |h[i]| over the columns that are not out
+  //   c[i]    = h[i] * 127 / s rounded to the nearest integer, ties to even; 0 for columns out
+  //   y[o]    = (sum_i c[i] * code[o, i]) * s * scale[o] / 127^2    the sum exact, in integers
+  //           + sum_{i out} x[i] * w[o, i]                         in f32
+  // A token with a value that is not finite gives NaN. bitsandbytes takes a column out for all
+  // tokens of a batch as soon as one of them is large there; here a token's result does not depend
+  // on its batch. Everything else is bitsandbytes' arithmetic. The result is the same on every
+  // instruction set. Not for EmbedRows. Throws Error (kUnsupported) for other tensors and for more
+  // than 2^17 columns, and Error (kUsage) for a threshold below 0.
+  virtual std::unique_ptr<Matrix> PrepareInt8(const Tensor& tensor, float threshold) = 0;
 
   // y[t, o] = sum_i x[t, i] * w[o, i]   x: [tokens, cols], y: [tokens, rows].
   virtual void MatMul(const Matrix& w, const float* x, int64_t tokens, float* y) = 0;

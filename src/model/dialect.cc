@@ -22,11 +22,27 @@ std::string_view BaseName(Dialect dialect, const RoleName& role) {
   return dialect == Dialect::kGguf ? role.gguf : role.hf;
 }
 
-bool IsTied(const Checkpoint& checkpoint) {
+// What config.json says of the output matrix; none where it says nothing.
+std::optional<bool> SaysTied(const Checkpoint& checkpoint) {
   const auto document = checkpoint.documents.find("config.json");
-  if (document == checkpoint.documents.end()) return false;
+  if (document == checkpoint.documents.end()) return std::nullopt;
   const Json config = ParseJson(document->second, checkpoint.path + "/config.json");
-  return config.contains("tie_word_embeddings") && config["tie_word_embeddings"] == true;
+  const auto said = config.find("tie_word_embeddings");
+  if (said == config.end() || !said->is_boolean()) return std::nullopt;
+  return said->get<bool>();
+}
+
+bool SameValues(const Tensor& a, const Tensor& b) {
+  if (a.shape != b.shape) return false;
+  const Tensor x = Loaded(a), y = Loaded(b);
+  if (x.grid == y.grid && x.order == y.order) return std::ranges::equal(x.data, y.data);
+  std::vector<float> of_x(static_cast<size_t>(x.cols())), of_y(of_x.size());
+  for (int64_t r = 0; r < x.rows(); ++r) {
+    DecodeRow(x, r, of_x.data());
+    DecodeRow(y, r, of_y.data());
+    if (of_x != of_y) return false;
+  }
+  return true;
 }
 
 // Tensors that hold no weights: rotary tables that old exports stored.
@@ -36,6 +52,30 @@ bool IsCachedConstant(std::string_view name) {
 }
 
 }  // namespace
+
+void CheckTiedHead(const Checkpoint& checkpoint, const Architecture& architecture) {
+  if (checkpoint.dialect != Dialect::kHuggingFace) return;
+  const std::optional<bool> tied = SaysTied(checkpoint);
+  if (!tied) return;
+  const auto find = [&](Role role) {
+    const std::string name = NameInDialect(Dialect::kHuggingFace, architecture, role, -1);
+    const auto it = std::ranges::find(checkpoint.tensors, name, &Tensor::name);
+    return it == checkpoint.tensors.end() ? nullptr : &*it;
+  };
+  const Tensor* embedding = find(Role::kTokenEmbedding);
+  const Tensor* output = find(Role::kOutput);
+  if (embedding == nullptr) return;  // whoever needs it says so
+  if (!*tied && output == nullptr) {
+    FailFormat(
+        "{}: config.json says that the output is not tied to the embedding, but there is "
+        "no tensor '{}'",
+        checkpoint.path, NameInDialect(Dialect::kHuggingFace, architecture, Role::kOutput, -1));
+  }
+  if (*tied && output != nullptr && !SameValues(*embedding, *output)) {
+    FailFormat("{}: config.json ties the output to the embedding, but tensor '{}' is another",
+               checkpoint.path, output->name);
+  }
+}
 
 int64_t HeadsOf(RowOrder order, const Hyperparameters& p) {
   switch (order) {
@@ -118,7 +158,8 @@ std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architec
     for (const Tensor& tensor : checkpoint.tensors) tensors.push_back({tensor, 0});
     return tensors;
   }
-  const bool tied = IsTied(checkpoint);
+  CheckTiedHead(checkpoint, architecture);
+  const bool tied = SaysTied(checkpoint).value_or(false);
   for (const Tensor& tensor : checkpoint.tensors) {
     if (IsCachedConstant(tensor.name)) continue;
     const auto place = PlaceOf(architecture, checkpoint.dialect, tensor.name);

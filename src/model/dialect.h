@@ -45,6 +45,11 @@ struct GgufTensor {
 std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architecture& architecture,
                                     const Hyperparameters& parameters);
 
+// Throws Error (kFormat) if a Hugging Face checkpoint's config.json and its tensors say different
+// things of whether the output matrix is the embedding: tied, but with an output of its own that is
+// another; not tied, but without one. A config that says nothing agrees with either.
+void CheckTiedHead(const Checkpoint& checkpoint, const Architecture& architecture);
+
 // The heads whose rows are interleaved in GGUF where Hugging Face keeps halves; 0 for none.
 int64_t HeadsOf(RowOrder order, const Hyperparameters& parameters);
 

@@ -96,5 +96,35 @@ TEST(HyperparametersTest, SaysWhichKeyIsWrong) {
             std::string::npos);
 }
 
+TEST(TiedHeadTest, ConfigAndTensorsMustAgree) {
+  const std::vector<float> one(8, 1.0f), two(8, 2.0f);
+  const auto complaint = [](const char* config, std::vector<Tensor> tensors) -> std::string {
+    Checkpoint checkpoint;
+    checkpoint.path = "dir";
+    checkpoint.dialect = Dialect::kHuggingFace;
+    checkpoint.documents["config.json"] = config;
+    checkpoint.tensors = std::move(tensors);
+    try {
+      CheckTiedHead(checkpoint, *AllArchitectures()[0]);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  const Tensor embedding = MakeF32Tensor("model.embed_tokens.weight", {2, 4}, one);
+  const Tensor same = MakeF32Tensor("lm_head.weight", {2, 4}, one);
+  const Tensor other = MakeF32Tensor("lm_head.weight", {2, 4}, two);
+  const char* tied = R"({"tie_word_embeddings": true})";
+  const char* untied = R"({"tie_word_embeddings": false})";
+  EXPECT_EQ(complaint(tied, {embedding}), "");
+  EXPECT_EQ(complaint(tied, {embedding, same}), "");
+  EXPECT_NE(complaint(tied, {embedding, other}).find("'lm_head.weight' is another"),
+            std::string::npos);
+  EXPECT_EQ(complaint(untied, {embedding, other}), "");
+  EXPECT_NE(complaint(untied, {embedding}).find("no tensor 'lm_head.weight'"), std::string::npos);
+  EXPECT_EQ(complaint("{}", {embedding}), "");
+  EXPECT_EQ(complaint("{}", {embedding, other}), "");
+}
+
 }  // namespace
 }  // namespace halftone

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "grid/grouped.h"
 #include "model/dialect.h"
 
 namespace halftone {
@@ -19,15 +20,16 @@ class Binder {
   }
 
   std::unique_ptr<Matrix> Weight(Role role, int64_t layer, int64_t rows, int64_t cols) const {
-    const Tensor& tensor = checkpoint_.Get(Name(checkpoint_.dialect, role, layer, false));
-    CheckShape(tensor, {rows, cols});
-    return ops_.Prepare(tensor);
+    return ops_.Prepare(Shaped(role, layer, {rows, cols}));
   }
 
   Linear MakeLinear(Role role, int64_t layer, int64_t rows, int64_t cols) const {
     Linear linear;
     linear.name = Name(Dialect::kGguf, role, layer, false);
-    linear.weight = Weight(role, layer, rows, cols);
+    const Tensor& tensor = Shaped(role, layer, {rows, cols});
+    linear.weight = checkpoint_.int8_threshold && IsAbsmaxRows(*tensor.grid)
+                        ? ops_.PrepareInt8(tensor, *checkpoint_.int8_threshold)
+                        : ops_.Prepare(tensor);
     if (const Tensor* bias = Find(role, layer, true)) {
       CheckShape(*bias, {rows});
       linear.bias = Decode(*bias);
@@ -36,12 +38,16 @@ class Binder {
   }
 
   std::vector<float> Vector(Role role, int64_t layer, int64_t size) const {
-    const Tensor& tensor = checkpoint_.Get(Name(checkpoint_.dialect, role, layer, false));
-    CheckShape(tensor, {size});
-    return Decode(tensor);
+    return Decode(Shaped(role, layer, {size}));
   }
 
  private:
+  const Tensor& Shaped(Role role, int64_t layer, const std::vector<int64_t>& shape) const {
+    const Tensor& tensor = checkpoint_.Get(Name(checkpoint_.dialect, role, layer, false));
+    CheckShape(tensor, shape);
+    return tensor;
+  }
+
   std::string Name(Dialect dialect, Role role, int64_t layer, bool bias) const {
     return NameInDialect(dialect, architecture_, role, layer, bias);
   }
@@ -72,6 +78,7 @@ ModelWeights BindWeights(const Checkpoint& checkpoint, Ops& ops) {
                                                     : model.architecture->hf_rope;
   model.inverse_frequency = p.InverseFrequencies();
 
+  CheckTiedHead(checkpoint, *model.architecture);
   const Binder binder(checkpoint, *model.architecture, ops);
   model.embedding = binder.Weight(Role::kTokenEmbedding, -1, p.vocabulary, p.width);
   const int64_t query = p.heads * p.head_dim, key = p.kv_heads * p.head_dim;

@@ -17,6 +17,7 @@
 #include "evaluation/sensitivity.h"
 #include "halftone/quantize.h"
 #include "method/allocation.h"
+#include "pipeline/calibration_text.h"
 #include "pipeline/rewrite.h"
 #include "pipeline/source.h"
 
@@ -31,8 +32,8 @@ class GridAllocator {
   // Measures. `jobs`: of those that are rounded the grid is up for choice, among the grids that
   // `container` stores. Reads some of the calibration text. Throws Error.
   GridAllocator(std::shared_ptr<const Source> source, const std::vector<Job>& jobs,
-                const Container& container, const std::string& text, const std::string& text_source,
-                double bits, const QuantizeOptions& options);
+                const Container& container, const CalibrationText& calibration, double bits,
+                const QuantizeOptions& options);
 
   // The grid of each job (null: not up for choice), all together at most `budget` bytes. Throws
   // Error (kUsage) if the smallest take more.

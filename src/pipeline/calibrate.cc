@@ -12,16 +12,17 @@ namespace halftone {
 
 ImportanceMatrix MeasureImportance(const std::string& model, const std::string& text_file,
                                    const ImatrixOptions& options) {
-  return MeasureImportanceOn(model, ReadTextFile(text_file), text_file, options);
+  return MeasureImportanceOn(model, {ReadTextFile(text_file), text_file}, options);
 }
 
-ImportanceMatrix MeasureImportanceOn(const std::string& model, const std::string& text,
-                                     const std::string& source, const ImatrixOptions& options) {
+ImportanceMatrix MeasureImportanceOn(const std::string& model, const CalibrationText& calibration,
+                                     const ImatrixOptions& options) {
   const auto loaded = std::make_shared<const LoadedModel>(
       OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
-  const auto tokenizer = MakeTokenizer(loaded->checkpoint);
-  const ChunkedText chunks = SplitText(*tokenizer, text, source, options.context, options.chunks);
-  return AccumulateImportance(loaded, chunks, source, options.process_output, options.progress);
+  const ChunkedText chunks = CalibrationChunks(loaded->checkpoint, calibration, options.context,
+                                               options.chunks, options.progress);
+  return AccumulateImportance(loaded, chunks, calibration.name, options.process_output,
+                              options.progress);
 }
 
 ImatrixReport ComputeImatrix(const std::string& model, const std::string& text_file,

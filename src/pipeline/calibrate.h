@@ -6,14 +6,15 @@
 
 #include "calibration/imatrix_file.h"
 #include "halftone/quantize.h"
+#include "pipeline/calibration_text.h"
 
 namespace halftone {
 
 // Runs the model over the text file and accumulates E[x^2] of every linear layer's input.
 ImportanceMatrix MeasureImportance(const std::string& model, const std::string& text_file,
                                    const ImatrixOptions& options);
-// The same over a text that is at hand; `source` names it.
-ImportanceMatrix MeasureImportanceOn(const std::string& model, const std::string& text,
-                                     const std::string& source, const ImatrixOptions& options);
+// The same over a text that is at hand.
+ImportanceMatrix MeasureImportanceOn(const std::string& model, const CalibrationText& calibration,
+                                     const ImatrixOptions& options);
 
 }  // namespace halftone

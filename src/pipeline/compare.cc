@@ -21,7 +21,9 @@
 #include "evaluation/speed.h"
 #include "method/transform.h"
 #include "pipeline/calibrate.h"
+#include "pipeline/calibration_text.h"
 #include "pipeline/lock_step.h"
+#include "pipeline/overlap.h"
 #include "pipeline/presets.h"
 
 namespace halftone {
@@ -88,6 +90,10 @@ class Comparison {
     // Whatever would fail late is asked first.
     const std::string text = ReadTextFile(options_.text_file);
     PlanAll();
+    if (!options_.calibration.empty()) {
+      const CalibrationText calibration{ReadTextFile(options_.calibration), options_.calibration};
+      NoteOverlap(SketchOf(PlainText(calibration)), text, options_.progress);
+    }
     AddReference();
     Calibrate();
     QuantizeAll();

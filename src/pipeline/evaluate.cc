@@ -10,7 +10,9 @@
 #include "engine/session.h"
 #include "evaluation/memory.h"
 #include "evaluation/speed.h"
+#include "pipeline/load.h"
 #include "pipeline/lock_step.h"
+#include "pipeline/overlap.h"
 
 namespace halftone {
 
@@ -19,11 +21,13 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
   const auto start = std::chrono::steady_clock::now();
   const std::string text = ReadTextFile(text_file);
   const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads);
-  const auto loaded = std::make_shared<const LoadedModel>(OpenCheckpoint(model), ops);
+  const auto loaded = std::make_shared<const LoadedModel>(
+      OpenToRun(model, options.precision, options.threads), ops);
   std::shared_ptr<const LoadedModel> reference;
   if (!options.reference.empty()) {
     reference = std::make_shared<const LoadedModel>(OpenCheckpoint(options.reference), ops);
   }
+  NoteOverlap(RecordedCalibration(loaded->checkpoint.metadata), text, options.progress);
   const ChunkedText chunks = SplitText(*MakeTokenizer(loaded->checkpoint), text, text_file,
                                        options.context, options.chunks);
   EvaluateReport report =
@@ -33,10 +37,10 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
 }
 
 std::vector<float> EvaluateLogits(const std::string& model, const std::vector<int32_t>& tokens,
-                                  int threads, int64_t* vocabulary) {
+                                  int threads, int64_t* vocabulary, const Precision& precision) {
   if (tokens.empty()) FailUsage("no tokens were given");
   const auto loaded = std::make_shared<const LoadedModel>(
-      OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(threads)));
+      OpenToRun(model, precision, threads), std::shared_ptr<Ops>(MakeCpuOps(threads)));
   const auto count = static_cast<int64_t>(tokens.size());
   *vocabulary = loaded->weights.parameters.vocabulary;
   std::vector<float> logits(static_cast<size_t>(count * *vocabulary));
@@ -48,8 +52,9 @@ BenchReport Bench(const std::string& model, const BenchOptions& options) {
   BenchReport report;
   ResetPeakMemory();
   const auto start = std::chrono::steady_clock::now();
-  const auto loaded = std::make_shared<const LoadedModel>(
-      OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+  const auto loaded =
+      std::make_shared<const LoadedModel>(OpenToRun(model, options.precision, options.threads),
+                                          std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
   report.load_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   MeasureSpeed(loaded, options, report);

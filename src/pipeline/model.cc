@@ -9,7 +9,8 @@
 #include "container/container.h"
 #include "engine/generator.h"
 #include "engine/session.h"
-#include "tokenizer/chat_template.h"
+#include "pipeline/conversation.h"
+#include "pipeline/load.h"
 
 namespace halftone {
 namespace {
@@ -19,8 +20,9 @@ constexpr int64_t kDefaultContext = 4096;
 class OpenModel : public Model {
  public:
   OpenModel(const std::string& path, const LoadOptions& options)
-      : loaded_(std::make_shared<const LoadedModel>(
-            OpenCheckpoint(path), std::shared_ptr<Ops>(MakeCpuOps(options.threads)))),
+      : loaded_(
+            std::make_shared<const LoadedModel>(OpenToRun(path, options.precision, options.threads),
+                                                std::shared_ptr<Ops>(MakeCpuOps(options.threads)))),
         tokenizer_metadata_(TokenizerMetadata(loaded_->checkpoint)),
         tokenizer_(Tokenizer::FromMetadata(tokenizer_metadata_, path)),
         context_(options.context > 0
@@ -51,23 +53,16 @@ class OpenModel : public Model {
   }
 
   std::string ApplyChatTemplate(const std::vector<ChatMessage>& messages) const override {
-    const std::string* source = tokenizer_metadata_.String("tokenizer.chat_template");
-    if (source == nullptr) {
+    if (tokenizer_metadata_.String("tokenizer.chat_template") == nullptr) {
       FailUnsupported("{}: the model has no chat template; give a prompt with -p",
                       loaded_->checkpoint.path);
     }
-    OrderedJson context;
-    context["messages"] = OrderedJson::array();
+    OrderedJson list = OrderedJson::array();
     for (const ChatMessage& message : messages) {
-      context["messages"].push_back({{"role", message.role}, {"content", message.content}});
+      list.push_back({{"role", message.role}, {"content", message.content}});
     }
-    context["add_generation_prompt"] = true;
-    const auto text_of = [&](int32_t id) {
-      return id < 0 ? std::string() : tokenizer_->TokenText(id, true);
-    };
-    context["bos_token"] = text_of(tokenizer_->bos());
-    context["eos_token"] = text_of(tokenizer_->eos());
-    return RenderChatTemplate(*source, context);
+    return RenderConversation(tokenizer_metadata_, *tokenizer_, list, true,
+                              loaded_->checkpoint.path);
   }
 
   Generation Generate(const std::vector<int32_t>& prompt, int64_t max_tokens,

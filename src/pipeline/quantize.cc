@@ -3,6 +3,7 @@
 #include "halftone/quantize.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -20,6 +21,7 @@
 #include "pipeline/assets.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/fingerprint.h"
+#include "pipeline/overlap.h"
 #include "pipeline/plan_quantize.h"
 #include "pipeline/presets.h"
 #include "pipeline/rewrite.h"
@@ -78,11 +80,6 @@ std::vector<float> ImportanceFor(const ImportanceMatrix& matrix, const Tensor& t
   return importance;
 }
 
-struct CalibrationText {
-  std::string text;
-  std::string name;
-};
-
 CalibrationText TextFor(const QuantizeOptions& options) {
   if (!options.calibration.empty()) return {ReadTextFile(options.calibration), options.calibration};
   if (options.progress) {
@@ -91,15 +88,15 @@ CalibrationText TextFor(const QuantizeOptions& options) {
   return {std::string(Asset(kBundledText)), "the bundled calibration text"};
 }
 
-ImportanceMatrix Importances(const std::string& input, const QuantizeOptions& options) {
+ImportanceMatrix Importances(const std::string& input, const CalibrationText& calibration,
+                             const QuantizeOptions& options) {
   if (!options.imatrix.empty()) return ReadImportanceMatrix(options.imatrix);
-  const CalibrationText calibration = TextFor(options);
   ImatrixOptions calibrate;
   calibrate.context = options.context;
   calibrate.chunks = options.calibration_chunks;
   calibrate.threads = options.threads;
   calibrate.progress = options.progress;
-  return MeasureImportanceOn(input, calibration.text, calibration.name, calibrate);
+  return MeasureImportanceOn(input, calibration, calibrate);
 }
 
 std::string ChooseMethod(const QuantizeOptions& options) {
@@ -168,7 +165,8 @@ bool HasTarget(const QuantizeOptions& options) {
   if (targets == 1 && !options.grid.empty()) {
     FailUsage("give either a grid or a target, not both");
   }
-  if (targets == 0 && options.grid.empty()) FailUsage("give a grid, or a target: a size, bits or memory");
+  if (targets == 0 && options.grid.empty())
+    FailUsage("give a grid, or a target: a size, bits or memory");
   return targets == 1;
 }
 
@@ -238,11 +236,29 @@ QuantizeReport Report(const QuantizePlan& plan, const std::string& output,
   return report;
 }
 
+// Says which matrices calibration has not touched; they are rounded without importances.
+void NameUnseen(const ImportanceEntry& entry, std::string& note) {
+  const std::vector<int64_t> unseen = entry.Unseen();
+  if (unseen.empty()) return;
+  constexpr size_t kNamed = 8;
+  std::string text = "no token met it in calibration";
+  if (entry.counts.size() > 1) {
+    text = "no token met expert";
+    if (unseen.size() > 1) text += "s";
+    const std::span<const int64_t> named = std::span(unseen).first(std::min(kNamed, unseen.size()));
+    text += fmt::format(" {}", fmt::join(named, ", "));
+    if (unseen.size() > kNamed) text += fmt::format(" and {} more", unseen.size() - kNamed);
+  }
+  note += (note.empty() ? "" : "; ") + text;
+}
+
 // Gives each job its importances and records where they came from, as llama-quantize does.
 void AttachImportance(const ImportanceMatrix& importance, const QuantizeOptions& options,
                       RewritePlan& plan) {
   for (Job& job : plan.jobs) {
     job.importance = ImportanceFor(importance, job.source->tensor);
+    const auto entry = importance.entries.find(job.source->tensor.name);
+    if (entry != importance.entries.end()) NameUnseen(entry->second, job.choice.note);
   }
   Metadata& metadata = plan.file.metadata;
   const std::string& file = options.imatrix.empty() ? options.calibration : options.imatrix;
@@ -326,7 +342,7 @@ QuantizePlan AllocatedPlan(const std::shared_ptr<const Source>& source,
                                   : TargetFileBytes(*source, options);
   const double bits = 8 * static_cast<double>(target) / parameters;
   const GridAllocator allocator(source, stand_in.rewrite.jobs, *stand_in.rewrite.container,
-                                calibration.text, calibration.name, bits, options);
+                                calibration, bits, options);
   uint64_t kept = 0;  // bytes of tensors whose grid is not up for choice
   for (const Job& job : stand_in.rewrite.jobs) {
     const Tensor& t = job.source->tensor;
@@ -359,15 +375,21 @@ Prepared Prepare(const std::shared_ptr<const Source>& source, const std::string&
   Prepared prepared{MakePlan(source, options), {}, ""};
   const Needs needs = prepared.plan.recipe.needs();
   const bool by_target = HasTarget(options);
-  if (needs >= Needs::kGram || by_target) prepared.calibration = TextFor(options);
+  const bool reads_text = needs >= Needs::kGram || by_target ||
+                          (needs == Needs::kMeanSquare && options.imatrix.empty());
+  if (reads_text) prepared.calibration = TextFor(options);
   std::optional<ImportanceMatrix> importance;
-  if (needs == Needs::kMeanSquare) importance = Importances(input, options);
+  if (needs == Needs::kMeanSquare) importance = Importances(input, prepared.calibration, options);
   if (needs >= Needs::kGram) {
     prepared.fingerprint = Fingerprint(*source, options, prepared.calibration.text);
   }
   // What is known only now belongs to the file's size.
   const auto complete = [&](QuantizePlan& plan) {
     if (importance) AttachImportance(*importance, options, plan.rewrite);
+    if (reads_text) {
+      RecordCalibration(prepared.calibration.name, PlainText(prepared.calibration),
+                        plan.rewrite.file.metadata);
+    }
     if (!prepared.fingerprint.empty()) {
       plan.rewrite.file.metadata.Set("halftone.fingerprint", Value(prepared.fingerprint));
     }
@@ -420,6 +442,8 @@ QuantizeReport PlanQuantize(std::shared_ptr<const Source> source, const Quantize
     AttachImportance(ReadImportanceMatrix(options.imatrix), options, plan.rewrite);
   }
   if (plan.recipe.needs() >= Needs::kGram) {
+    const CalibrationText calibration = TextFor(options);
+    RecordCalibration(calibration.name, PlainText(calibration), plan.rewrite.file.metadata);
     plan.rewrite.file.metadata.Set("halftone.fingerprint",
                                    Value(std::string(kFingerprintLength, '0')));
   }

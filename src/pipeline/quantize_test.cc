@@ -9,6 +9,7 @@
 #include <map>
 
 #include "base/mapped_file.h"
+#include "calibration/imatrix_file.h"
 #include "container/container.h"
 #include "engine/session.h"
 #include "halftone/error.h"
@@ -235,6 +236,43 @@ TEST_F(QuantizeTest, EvaluatingAModelAgainstItselfFindsNoDifference) {
   EXPECT_EQ(report.same_top1.value, 1);
   EXPECT_LT(report.kld_max, 1e-9);
   EXPECT_EQ(report.perplexity.value, report.reference_perplexity.value);
+}
+
+// Experts that calibration has not touched are rounded as if every column counted alike, which is
+// what llama-quantize does with their zero counts, and named.
+TEST_F(QuantizeTest, NamesExpertsThatSawNoTokens) {
+  CheckpointPlan plan;
+  plan.metadata.Set("general.architecture", Value(std::string("qwen3moe")));
+  plan.metadata.Set("qwen3moe.block_count", Value(uint32_t{1}));
+  plan.metadata.Set("qwen3moe.expert_count", Value(uint32_t{3}));
+  plan.tensors.push_back({"blk.0.ffn_up_exps.weight", &F32Grid(), {3, 16, 256}});
+  const auto writer = ContainerNamed("gguf").create(Out("experts.gguf"), plan);
+  std::vector<float> values(3 * 16 * 256);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = std::sin(static_cast<float>(i % 4096) * 0.37f) * 0.1f;  // each expert the same
+  }
+  writer->Append(std::span(reinterpret_cast<const uint8_t*>(values.data()), values.size() * 4));
+  writer->Commit();
+  ImportanceMatrix matrix;
+  ImportanceEntry& entry = matrix.entries["blk.0.ffn_up_exps.weight"];
+  entry.counts = {8, 0, 8};
+  for (int i = 0; i < 3 * 256; ++i) {
+    entry.sum_squares.push_back(i / 256 == 1 ? 0.0f : i / 256 == 0 ? 8.0f : 1.0f + i % 7);
+  }
+  WriteImportanceMatrix(matrix, Out("i.gguf"));
+
+  QuantizeOptions options;
+  options.grid = "q3_k_s";
+  options.imatrix = Out("i.gguf");
+  const QuantizeReport report = Quantize(Out("experts.gguf"), Out("o.gguf"), options);
+  EXPECT_NE(report.tensors[0].note.find("no token met expert 1"), std::string::npos)
+      << report.tensors[0].note;
+  const Checkpoint checkpoint = OpenCheckpoint(Out("o.gguf"));
+  const auto data = checkpoint.tensors[0].data;
+  const auto expert = [&](size_t i) { return data.subspan(i * data.size() / 3, data.size() / 3); };
+  // Expert 0's importances are ones, and its weights those of expert 1.
+  EXPECT_TRUE(std::ranges::equal(expert(0), expert(1)));
+  EXPECT_FALSE(std::ranges::equal(expert(0), expert(2)));
 }
 
 }  // namespace

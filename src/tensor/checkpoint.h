@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,9 @@ struct Checkpoint {
   // The text of the small files beside the weights, by file name: "config.json",
   // "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja".
   std::map<std::string, std::string> documents;
+  // Set where the linear layers whose rows have one scale and 8-bit codes are to be multiplied as
+  // LLM.int8() does (Ops::PrepareInt8), with this threshold.
+  std::optional<float> int8_threshold;
 
   // Null where there is none.
   const Tensor* Find(std::string_view name) const;

@@ -85,11 +85,15 @@ class CompressedTensorsTest(unittest.TestCase):
         for name, weight in theirs.items():
             self.assertTrue(torch.equal(weight, peers.our_weight(folder, name)), name)
         expected = peers.reference_logits(folder, ours)
-        self.assertLess(peers.distance(peers.our_logits(folder), expected), 1e-3)
+        ours = peers.our_logits(folder)
+        self.assertLess(peers.distance(ours, expected), 1e-5)
         if loads:
+            # In f32 it does not round weights to the file's bf16. Of MXFP4 its scales are bf16, and
+            # whatever it computes with them must be.
+            mx = "MXFP4" in folder.name
             model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, device_map="cpu", dtype=torch.bfloat16)
-            self.assertLess(peers.distance(peers.logits(model), expected), 1e-2)
+                folder, device_map="cpu", dtype=torch.bfloat16 if mx else torch.float32)
+            self.assertLess(peers.distance(ours, peers.logits(model)), 1e-2 if mx else 4e-3)
 
     def test_transformers_opens_every_kind(self):
         for grid in ("int4:g128:bf16", "int4:g32:bf16", "int8:g64:bf16", "int8:row:bf16",

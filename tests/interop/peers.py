@@ -71,10 +71,10 @@ def our_weight(folder, name):
     return torch.from_numpy(numpy.load(file))
 
 
-def our_logits(folder):
-    """f32 logits of TOKENS, one row for each."""
+def our_logits(folder, *options):
+    """f32 logits of TOKENS, one row for each; `options` for the program."""
     file = pathlib.Path(folder).with_suffix(".npy")
-    halftone("evaluate", folder, "--tokens", ",".join(map(str, TOKENS)), "--npy", file)
+    halftone("evaluate", folder, "--tokens", ",".join(map(str, TOKENS)), "--npy", file, *options)
     return torch.from_numpy(numpy.load(file)).reshape(len(TOKENS), -1)
 
 
@@ -82,6 +82,25 @@ def logits(model):
     """Logits of TOKENS of a model of transformers, as f32."""
     with torch.no_grad():
         return model(torch.tensor([TOKENS])).logits[0].float()
+
+
+def logits_one_by_one(model):
+    """The same, each token as a batch of its own."""
+    rows, cache = [], None
+    with torch.no_grad():
+        for token in TOKENS:
+            out = model(torch.tensor([[token]]), past_key_values=cache, use_cache=True)
+            cache = out.past_key_values
+            rows.append(out.logits[0, 0].float())
+    return torch.stack(rows)
+
+
+def in_float32(model):
+    """The model, computing in f32: transformers leaves some quantized ones in the file's dtype."""
+    for parameter in model.parameters():
+        if parameter.dtype in (torch.float16, torch.bfloat16):
+            parameter.data = parameter.data.float()
+    return model
 
 
 def reference_logits(folder, weights):
@@ -96,4 +115,9 @@ def reference_logits(folder, weights):
 
 def distance(actual, expected):
     """The largest difference, relative to the range of what was expected."""
-    return ((actual - expected).abs().max() / (expected.max() - expected.min())).item()
+    return distances(actual, expected).max().item()
+
+
+def distances(actual, expected):
+    """The same for each token."""
+    return (actual - expected).abs().amax(-1) / (expected.max() - expected.min())

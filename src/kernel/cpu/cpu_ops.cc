@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "grid/grouped.h"
 #include "kernel/cpu/aligned.h"
 
 namespace halftone {
@@ -22,6 +24,9 @@ constexpr int64_t kStripRows = 8;
 constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 struct CpuMatrix : Matrix {
+  // For LLM.int8(): nothing below is used but the threshold.
+  std::optional<Int8Weights> int8;
+  float threshold = 0;
   Tensor tensor;
   GridKernels kernels{};
   // The floats themselves where the grid is f32 and lies aligned, else null.
@@ -58,7 +63,8 @@ struct CpuCache : KvCache {
 
 }  // namespace
 
-CpuOps::CpuOps(int threads, Isa isa) : pool_(threads), isa_(isa), vector_(VectorOpsFor(isa)) {}
+CpuOps::CpuOps(int threads, Isa isa)
+    : pool_(threads), isa_(isa), vector_(VectorOpsFor(isa)), int8_(Int8OpsFor(isa)) {}
 
 template <class Body>
 void CpuOps::Split(int64_t n, int64_t unit, int64_t work, Body&& body) {
@@ -105,6 +111,58 @@ std::unique_ptr<Matrix> CpuOps::Prepare(const Tensor& tensor) {
   return matrix;
 }
 
+std::unique_ptr<Matrix> CpuOps::PrepareInt8(const Tensor& tensor, float threshold) {
+  if (tensor.shape.size() != 2 || !IsAbsmaxRows(*tensor.grid) || tensor.order != nullptr ||
+      tensor.cols() > Int8Weights::kMaxCols) {
+    FailUnsupported("tensor '{}': LLM.int8() needs a matrix of 8-bit rows of at most {} weights",
+                    tensor.name, Int8Weights::kMaxCols);
+  }
+  if (!(threshold >= 0)) FailUsage("the threshold of LLM.int8() must not be {}", threshold);
+  auto matrix = std::make_unique<CpuMatrix>();
+  matrix->rows = tensor.shape[0];
+  matrix->cols = tensor.shape[1];
+  matrix->int8 = PackInt8(Loaded(tensor, pool_), pool_);
+  matrix->threshold = threshold;
+  ReserveScratch((kInt8Tokens + 1) * Int8Weights::kPanel);
+  return matrix;
+}
+
+void CpuOps::MatMulInt8(const Int8Weights& w, float threshold, const float* x, int64_t tokens,
+                        float* y) {
+  constexpr int64_t kPanel = Int8Weights::kPanel;
+  Int8Batch& batch = int8_batch_;
+  // Whole vectors of words, so that the last codes may be stored as one.
+  batch.stride = RoundUp(w.words, 16);
+  const auto words = static_cast<size_t>(tokens * batch.stride);
+  if (batch.tokens.size() < static_cast<size_t>(tokens)) batch.tokens.resize(tokens);
+  if (batch.codes.size() < words) batch.codes.resize(words);
+  if (int8_.spread && batch.even.size() < words) {
+    batch.even.resize(words);
+    batch.odd.resize(words);
+  }
+  Split(tokens, 1, tokens * w.cols * 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) int8_.round(x + t * w.cols, w.cols, threshold, t, batch);
+  });
+  Split(w.rows, kPanel, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    auto* sums = reinterpret_cast<int32_t*>(Scratch(thread));
+    float* partial = Scratch(thread) + kInt8Tokens * kPanel;
+    for (int64_t r = begin; r < end; r += kPanel) {
+      const uint8_t* panel = w.panel(r / kPanel);
+      const int64_t rows = std::min(kPanel, end - r);
+      for (int64_t t = 0; t < tokens; t += int8_.tokens) {
+        const int count = static_cast<int>(std::min<int64_t>(int8_.tokens, tokens - t));
+        int8_.dot(panel, w.words, batch, t, count, sums);
+        for (int i = 0; i < count; ++i) {
+          float* out = y + (t + i) * w.rows + r;
+          int8_.finish(panel, sums + i * kPanel, batch.tokens[t + i], &w.scales[r],
+                       rows == kPanel ? out : partial);
+          if (rows < kPanel) std::copy_n(partial, rows, out);
+        }
+      }
+    }
+  });
+}
+
 // The columns of x in the order in which the weights' blocks hold them.
 const float* CpuOps::Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens) {
   const auto cols = static_cast<int64_t>(order.size());
@@ -122,6 +180,7 @@ const float* CpuOps::Gather(const std::vector<int32_t>& order, const float* x, i
 
 void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float* y) {
   const CpuMatrix& w = Ours(matrix);
+  if (w.int8) return MatMulInt8(*w.int8, w.threshold, x, tokens, y);
   if (w.tensor.order != nullptr) x = Gather(*w.tensor.order, x, tokens);
   const uint64_t row_bytes = w.tensor.row_bytes();
   const int64_t strip = tokens <= 16 ? kStripRows : w.panel_rows;

@@ -5,6 +5,9 @@
 // rounded. For one token each weight is decoded once and used once; for many tokens the decoding is
 // shared by all of them.
 //
+// LLM.int8() is apart (int8_ops.h): tokens are rounded first, then panels of rows multiply them in
+// integers.
+//
 // One CpuOps serves one caller at a time.
 
 #pragma once
@@ -16,6 +19,7 @@
 
 #include "base/thread_pool.h"
 #include "kernel/cpu/decode.h"
+#include "kernel/cpu/int8_ops.h"
 #include "kernel/cpu/isa.h"
 #include "kernel/cpu/vector_ops.h"
 #include "kernel/ops.h"
@@ -29,6 +33,7 @@ class CpuOps : public Ops {
   int threads() const override { return pool_.threads(); }
   std::shared_ptr<float[]> Allocate(int64_t n) override;
   std::unique_ptr<Matrix> Prepare(const Tensor& tensor) override;
+  std::unique_ptr<Matrix> PrepareInt8(const Tensor& tensor, float threshold) override;
   void MatMul(const Matrix& w, const float* x, int64_t tokens, float* y) override;
   void EmbedRows(const Matrix& w, std::span<const int32_t> ids, float* y) override;
   void RmsNorm(const float* x, const float* weight, float eps, int64_t tokens, int64_t width,
@@ -59,6 +64,7 @@ class CpuOps : public Ops {
   // more than the work. A piece's borders are multiples of `unit`.
   template <class Body>
   void Split(int64_t n, int64_t unit, int64_t work, Body&& body);
+  void MatMulInt8(const Int8Weights& w, float threshold, const float* x, int64_t tokens, float* y);
   const float* Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens);
   // x [tokens, cols] with its columns as rows, in `turned`.
   const float* Turn(const float* x, int64_t tokens, int64_t cols, std::vector<float>& turned);
@@ -69,10 +75,12 @@ class CpuOps : public Ops {
   ThreadPool pool_;
   Isa isa_;
   const VectorOps& vector_;
+  const Int8Ops& int8_;
   std::shared_ptr<float[]> scratch_;  // [threads, scratch_floats_]
   int64_t scratch_floats_ = 0;
   std::shared_ptr<float[]> gathered_;  // inputs in the order of a matrix's blocks
   int64_t gathered_floats_ = 0;
+  Int8Batch int8_batch_;
   std::vector<float> turned_left_, turned_right_;  // of AddOuterProducts
   // Two, since some models turn their local and global layers at different speeds.
   std::array<RopeTable, 2> rope_tables_;

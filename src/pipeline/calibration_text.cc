@@ -1,0 +1,152 @@
+#include "pipeline/calibration_text.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "engine/session.h"
+#include "pipeline/conversation.h"
+
+namespace halftone {
+namespace {
+
+// One line: a conversation, or a text that is not one.
+struct Example {
+  OrderedJson messages = OrderedJson::array();
+  std::string text;
+};
+
+[[noreturn]] void FailLine(const std::string& name, int64_t line, std::string_view why) {
+  FailFormat("{}: line {}: {}", name, line, why);
+}
+
+std::string RoleOf(const std::string& from) {
+  if (from == "human") return "user";
+  if (from == "gpt" || from == "bot" || from == "model" || from == "chatgpt") return "assistant";
+  return from;
+}
+
+// A content that is a list of parts, as vision models have them, is its texts.
+OrderedJson ContentOf(const OrderedJson& content) {
+  if (!content.is_array()) return content.is_null() ? OrderedJson("") : content;
+  std::string text;
+  for (const OrderedJson& part : content) {
+    if (part.is_object() && part.contains("text") && part["text"].is_string()) {
+      text += part["text"].get<std::string>();
+    }
+  }
+  return text;
+}
+
+// Messages whose role and content go by these names, under the usual ones.
+OrderedJson MessagesFrom(const OrderedJson& list, const char* role, const char* content,
+                         const std::string& name, int64_t line) {
+  if (!list.is_array() || list.empty())
+    FailLine(name, line, "the conversation is no list, or empty");
+  OrderedJson messages = OrderedJson::array();
+  for (OrderedJson message : list) {
+    if (!message.is_object() || !message.contains(role) || !message[role].is_string()) {
+      FailLine(name, line, fmt::format("a message has no \"{}\"", role));
+    }
+    const std::string who = RoleOf(message[role].get<std::string>());
+    const OrderedJson what =
+        ContentOf(message.contains(content) ? message[content] : OrderedJson());
+    if (!what.is_string()) FailLine(name, line, fmt::format("\"{}\" is no text", content));
+    message.erase(role);
+    message.erase(content);
+    message["role"] = who;
+    message["content"] = what;
+    messages.push_back(std::move(message));
+  }
+  return messages;
+}
+
+Example ReadLine(std::string_view text, const std::string& name, int64_t line) {
+  const OrderedJson json = OrderedJson::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) FailLine(name, line, "not valid JSON");
+  if (!json.is_object()) FailLine(name, line, "not a JSON object");
+  Example example;
+  if (json.contains("messages")) {
+    example.messages = MessagesFrom(json["messages"], "role", "content", name, line);
+  } else if (json.contains("conversations")) {
+    example.messages = MessagesFrom(json["conversations"], "from", "value", name, line);
+  } else if (json.contains("prompt") && json.contains("completion")) {
+    if (!json["prompt"].is_string() || !json["completion"].is_string()) {
+      FailLine(name, line, "\"prompt\" and \"completion\" must be texts");
+    }
+    example.messages.push_back({{"role", "user"}, {"content", json["prompt"]}});
+    example.messages.push_back({{"role", "assistant"}, {"content", json["completion"]}});
+  } else if (json.contains("text") && json["text"].is_string()) {
+    example.text = json["text"].get<std::string>();
+  } else {
+    FailLine(name, line,
+             "none of \"messages\", \"conversations\", \"prompt\" with \"completion\", \"text\"");
+  }
+  return example;
+}
+
+// Calls `use` for each line that is not blank.
+template <class Use>
+void ForEachExample(const CalibrationText& calibration, const Use& use) {
+  std::string_view rest = calibration.text;
+  for (int64_t line = 1; !rest.empty(); ++line) {
+    const size_t end = rest.find('\n');
+    const std::string_view text = rest.substr(0, end);
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+    if (text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    use(ReadLine(text, calibration.name, line));
+  }
+}
+
+std::string Contents(const Example& example) {
+  std::string text = example.text;
+  for (const OrderedJson& message : example.messages) {
+    text += message["content"].get<std::string>() + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+bool IsJsonLines(const CalibrationText& calibration) {
+  if (calibration.name.ends_with(".jsonl")) return true;
+  const std::string_view text = calibration.text;
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos || text[first] != '{') return false;
+  const std::string_view line = text.substr(first, text.find('\n', first) - first);
+  return Json::accept(line);
+}
+
+std::string PlainText(const CalibrationText& calibration) {
+  if (!IsJsonLines(calibration)) return calibration.text;
+  std::string text;
+  ForEachExample(calibration, [&](const Example& example) { text += Contents(example) + "\n"; });
+  return text;
+}
+
+ChunkedText CalibrationChunks(const Checkpoint& model, const CalibrationText& calibration,
+                              int64_t length, int64_t limit, Progress* progress) {
+  const auto tokenizer = MakeTokenizer(model);
+  if (!IsJsonLines(calibration)) {
+    return SplitText(*tokenizer, calibration.text, calibration.name, length, limit);
+  }
+  const Metadata metadata = TokenizerMetadata(model);
+  const bool has_template = metadata.String("tokenizer.chat_template") != nullptr;
+  if (!has_template && progress) {
+    progress->Note(calibration.name +
+                   ": the model has no chat template; conversations are read as plain text");
+  }
+  std::vector<int32_t> tokens;
+  ForEachExample(calibration, [&](const Example& example) {
+    const bool conversation = has_template && !example.messages.empty();
+    const std::string text =
+        conversation ? RenderConversation(metadata, *tokenizer, example.messages, false, model.path)
+                     : Contents(example);
+    std::vector<int32_t> own = tokenizer->Encode(text, true);
+    // Templates begin with the token that the tokenizer adds as well.
+    const bool twice = own.size() > 1 && own[0] == tokenizer->bos() && own[1] == own[0];
+    tokens.insert(tokens.end(), own.begin() + (twice ? 1 : 0), own.end());
+  });
+  return SplitTokens(*tokenizer, std::move(tokens), calibration.name, length, limit);
+}
+
+}  // namespace halftone

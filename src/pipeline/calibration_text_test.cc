@@ -1,0 +1,156 @@
+// Calibration from conversations, against the tokens of the template's own rendering.
+
+#include "pipeline/calibration_text.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "container/container.h"
+#include "engine/session.h"
+#include "halftone/error.h"
+#include "halftone/model.h"
+#include "pipeline/overlap.h"
+#include "tests/testing/expect_error.h"
+#include "tests/testing/shared.h"
+
+namespace halftone {
+namespace {
+
+constexpr const char* kModel = "models/ref-75m";
+
+// Notes that a person would see.
+class Notes : public Progress {
+ public:
+  void Begin(std::string_view, int64_t) override {}
+  void Advance(int64_t) override {}
+  void End() override {}
+  void Note(std::string_view message) override { all.emplace_back(message); }
+  std::vector<std::string> all;
+};
+
+Checkpoint WithTemplate(const char* chat_template) {
+  Checkpoint checkpoint = OpenCheckpoint(SharedPath(kModel));
+  Json config = Json::parse(checkpoint.documents.at("tokenizer_config.json"));
+  config.erase("chat_template");
+  if (chat_template != nullptr) config["chat_template"] = chat_template;
+  checkpoint.documents["tokenizer_config.json"] = config.dump();
+  checkpoint.documents.erase("chat_template.jinja");
+  return checkpoint;
+}
+
+constexpr const char* kTemplate =
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}";
+
+TEST(CalibrationTextTest, EveryFormOfALineIsTheSameConversation) {
+  HALFTONE_NEED_SHARED(kModel);
+  const Checkpoint model = WithTemplate(kTemplate);
+  const std::string expected = "[user] Hello, you\n[assistant] Hello yourself\n";
+  const auto tokens = MakeTokenizer(model)->Encode(expected, true);
+  const auto length = static_cast<int64_t>(tokens.size()) / 2;
+  for (const char* line : {
+           R"({"messages": [{"role": "user", "content": "Hello, you"},
+               {"role": "assistant", "content": "Hello yourself"}]})",
+           R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello, "},
+               {"type": "text", "text": "you"}]},
+               {"role": "assistant", "content": "Hello yourself"}]})",
+           R"({"conversations": [{"from": "human", "value": "Hello, you"},
+               {"from": "gpt", "value": "Hello yourself"}]})",
+           R"({"prompt": "Hello, you", "completion": "Hello yourself"})",
+           R"({"text": "[user] Hello, you\n[assistant] Hello yourself\n"})"}) {
+    std::string one(line);
+    std::erase(one, '\n');
+    const ChunkedText chunks =
+        CalibrationChunks(model, {one + "\n\n", "chats.jsonl"}, length, 0, nullptr);
+    EXPECT_EQ(chunks.count, 2);
+    EXPECT_TRUE(std::equal(chunks.tokens.begin(), chunks.tokens.end(), tokens.begin())) << line;
+  }
+}
+
+TEST(CalibrationTextTest, SaysWhereThereIsNoTemplate) {
+  HALFTONE_NEED_SHARED(kModel);
+  const Checkpoint model = WithTemplate(nullptr);
+  Notes notes;
+  const ChunkedText chunks = CalibrationChunks(
+      model, {R"({"prompt": "one two three", "completion": "four five six"})", "c.jsonl"}, 2, 0,
+      &notes);
+  ASSERT_EQ(notes.all.size(), 1u);
+  EXPECT_NE(notes.all[0].find("no chat template"), std::string::npos);
+  const auto tokens = MakeTokenizer(model)->Encode("one two three\nfour five six\n", true);
+  EXPECT_TRUE(std::equal(chunks.tokens.begin(), chunks.tokens.end(), tokens.begin()));
+}
+
+TEST(CalibrationTextTest, NamesTheLineThatIsBroken) {
+  HALFTONE_NEED_SHARED(kModel);
+  const Checkpoint model = WithTemplate(kTemplate);
+  const auto broken = [&](const std::string& second, const char* why) {
+    const std::string text = R"({"text": "a good line"})"
+                             "\n" +
+                             second + "\n";
+    ExpectError(Error::Kind::kFormat, "c.jsonl: line 2: ", [&] {
+      CalibrationChunks(model, {text, "c.jsonl"}, 2, 0, nullptr);
+    });
+    ExpectError(Error::Kind::kFormat, why, [&] {
+      CalibrationChunks(model, {text, "c.jsonl"}, 2, 0, nullptr);
+    });
+  };
+  broken("{\"text\": ", "not valid JSON");
+  broken("[1, 2]", "not a JSON object");
+  broken(R"({"question": "why?"})", "none of");
+  broken(R"({"messages": []})", "empty");
+  broken(R"({"messages": [{"content": "x"}]})", "\"role\"");
+  broken(R"({"messages": [{"role": "user", "content": 7}]})", "no text");
+  broken(R"({"prompt": 1, "completion": "x"})", "must be texts");
+  ExpectError(Error::Kind::kUsage, "too few", [&] {
+    CalibrationChunks(model, {R"({"text": "short"})", "c.jsonl"}, 64, 0, nullptr);
+  });
+  ExpectError(Error::Kind::kUsage, "too few", [&] {
+    CalibrationChunks(model, {"", "c.jsonl"}, 64, 0, nullptr);
+  });
+}
+
+TEST(CalibrationTextTest, KnowsJsonLinesByNameOrByTheFirst) {
+  EXPECT_TRUE(IsJsonLines({"anything", "x.jsonl"}));
+  EXPECT_TRUE(IsJsonLines({"\n{\"text\": \"x\"}\nrest", "x.txt"}));
+  EXPECT_FALSE(IsJsonLines({"{curly} prose\n", "x.txt"}));
+  EXPECT_FALSE(IsJsonLines({"prose\n{\"text\": \"x\"}", "x.txt"}));
+}
+
+// "w0 w1 ... " of words that differ for each seed.
+std::string Words(int seed, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    text += "w" + std::to_string((i + 1) * 7919 * (seed + 1) % 100003) + " ";
+  }
+  return text;
+}
+
+TEST(OverlapTest, EstimatesTheShareOfATextThatIsInAnother) {
+  const std::string calibration = Words(1, 30000);
+  const TextSketch sketch = SketchOf(calibration);
+  EXPECT_EQ(ShareIn(sketch, calibration), 1);
+  EXPECT_LT(ShareIn(sketch, Words(2, 30000)), 0.01);
+  const std::string half = Words(3, 15000) + calibration.substr(0, calibration.size() / 2);
+  EXPECT_NEAR(ShareIn(sketch, half), 0.5, 0.12);
+  EXPECT_EQ(ShareIn(SketchOf("few words"), calibration), 0);
+  EXPECT_EQ(ShareIn(SketchOf(Words(4, 40)), Words(4, 40)), 1);
+}
+
+TEST(OverlapTest, IsKeptInTheFileAndTold) {
+  Metadata metadata;
+  const std::string text = Words(5, 4000);
+  RecordCalibration("some/folder/text.txt", text, metadata);
+  Notes notes;
+  NoteOverlap(RecordedCalibration(metadata), Words(6, 4000), &notes);
+  EXPECT_TRUE(notes.all.empty());
+  NoteOverlap(RecordedCalibration(metadata), text, &notes);
+  ASSERT_EQ(notes.all.size(), 1u);
+  EXPECT_NE(notes.all[0].find("100 %"), std::string::npos) << notes.all[0];
+  NoteOverlap(RecordedCalibration(Metadata()), text, &notes);
+  EXPECT_EQ(notes.all.size(), 1u);
+}
+
+}  // namespace
+}  // namespace halftone

@@ -1,0 +1,24 @@
+#include "pipeline/conversation.h"
+
+#include "base/error.h"
+#include "tokenizer/chat_template.h"
+
+namespace halftone {
+
+std::string RenderConversation(const Metadata& tokenizer_metadata, const Tokenizer& tokenizer,
+                               const OrderedJson& messages, bool open_answer,
+                               const std::string& source) {
+  const std::string* chat_template = tokenizer_metadata.String("tokenizer.chat_template");
+  if (chat_template == nullptr) FailUnsupported("{}: the model has no chat template", source);
+  const auto text_of = [&](int32_t id) {
+    return id < 0 ? std::string() : tokenizer.TokenText(id, true);
+  };
+  OrderedJson context;
+  context["messages"] = messages;
+  context["add_generation_prompt"] = open_answer;
+  context["bos_token"] = text_of(tokenizer.bos());
+  context["eos_token"] = text_of(tokenizer.eos());
+  return RenderChatTemplate(*chat_template, context);
+}
+
+}  // namespace halftone

@@ -1,0 +1,156 @@
+#include "pipeline/load.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "container/container.h"
+#include "grid/grouped.h"
+#include "grid/nested_scales.h"
+#include "model/architecture.h"
+#include "model/dialect.h"
+
+namespace halftone {
+namespace {
+
+// LLM.int8()'s own, and transformers'.
+constexpr float kUsualThreshold = 6;
+
+// The place of each of a tensor's rows in Hugging Face's order. Groups that share a scale lie
+// within rows, so that it matters to double quantization only, which counts scales over the whole
+// tensor; GGUF has the rows of queries and keys in another order.
+struct RowPlaces {
+  int64_t rows = 0;
+  int64_t heads = 0;  // 0: the same order
+  int64_t Place(int64_t row) const { return heads == 0 ? row : SourceRow(row, rows, heads); }
+};
+
+// Rows of plain numbers, rounded to blocks whenever they are read.
+class RoundedRows : public RowSource {
+ public:
+  RoundedRows(std::string path, Tensor tensor, const Grid& grid)
+      : path_(std::move(path)), tensor_(std::move(tensor)), grid_(grid) {}
+
+  // Rounds the scales of all rows to 8 bits.
+  void NestScales(const RowPlaces& places, ThreadPool& pool) {
+    const int64_t rows = tensor_.rows(), groups = tensor_.cols() / grid_.block;
+    std::vector<float> scales(static_cast<size_t>(rows * groups));
+    pool.For(rows, [&](int64_t row, int) {
+      std::vector<uint8_t> blocks(grid_.RowBytes(tensor_.cols()));
+      Round(row, blocks.data());
+      for (int64_t g = 0; g < groups; ++g) {
+        scales[places.Place(row) * groups + g] =
+            LoadReal(grid_.grouped->scale, blocks.data() + g * grid_.bytes);
+      }
+    });
+    places_ = places;
+    nested_ = QuantizeScales(scales);
+  }
+
+  void Read(int64_t begin, int64_t end, uint8_t* blocks) const override {
+    const int64_t groups = tensor_.cols() / grid_.block;
+    for (int64_t row = begin; row < end; ++row) {
+      Round(row, blocks);
+      for (int64_t g = 0; g < groups; ++g, blocks += grid_.bytes) {
+        if (nested_.codes.empty()) continue;
+        StoreReal(grid_.grouped->scale, nested_.Scale(places_.Place(row) * groups + g), blocks);
+      }
+    }
+  }
+
+ private:
+  void Round(int64_t row, uint8_t* blocks) const {
+    std::vector<float> weights(static_cast<size_t>(tensor_.cols()));
+    DecodeRow(tensor_, row, weights.data());
+    if (!std::ranges::all_of(weights, [](float w) { return std::isfinite(w); })) {
+      FailFormat("{}: tensor '{}' holds a value that is not finite in row {}", path_, tensor_.name,
+                 row);
+    }
+    grid_.Encode(weights.data(), tensor_.cols(), nullptr, blocks);
+  }
+
+  std::string path_;
+  Tensor tensor_;
+  const Grid& grid_;
+  RowPlaces places_;
+  NestedScales nested_;  // empty: scales stay as they are
+};
+
+GroupedSpec SpecOf(const Precision& precision) {
+  if (precision.load_in == LoadIn::k8Bit) return *ParseGroupedName("int8:row:absmax");
+  if (precision.quant_type != "nf4" && precision.quant_type != "fp4") {
+    FailUsage("4-bit weights are nf4 or fp4, not '{}'", precision.quant_type);
+  }
+  const int block = precision.block;
+  if (block < 32 || block > 4096 || (block & (block - 1)) != 0) {
+    FailUsage("weights that share a scale must be a power of two from 32 to 4096, not {}", block);
+  }
+  GroupedSpec spec = *ParseGroupedName(precision.quant_type);
+  spec.group = block;
+  spec.nested = precision.double_quant;
+  return spec;
+}
+
+bool IsLinearOfBlock(const std::optional<RolePlace>& place) {
+  return place && !place->bias && place->role->per_layer &&
+         place->role->role != Role::kAttentionNorm && place->role->role != Role::kFeedForwardNorm;
+}
+
+void RoundLinears(const Precision& precision, int threads, Checkpoint& checkpoint) {
+  const GroupedSpec spec = SpecOf(precision);
+  const Architecture& architecture = ArchitectureOf(checkpoint);
+  const Hyperparameters parameters = ReadHyperparameters(checkpoint, architecture);
+  ThreadPool pool(threads);
+  bool rounded = false;
+  for (Tensor& tensor : checkpoint.tensors) {
+    const auto place = PlaceOf(architecture, checkpoint.dialect, tensor.name);
+    if (!IsLinearOfBlock(place) || tensor.shape.size() != 2) continue;
+    // Plain numbers with a source are quantized weights that their container reads as numbers.
+    if (!tensor.grid->plain || tensor.source != nullptr) continue;
+    if (spec.group > 0 && tensor.cols() % spec.group != 0) {
+      FailUnsupported("{}: tensor '{}': rows of {} weights are not whole blocks of {}",
+                      checkpoint.path, tensor.name, tensor.cols(), spec.group);
+    }
+    const Grid& grid = GroupedGrid(spec, tensor.cols());
+    const auto source = std::make_shared<RoundedRows>(checkpoint.path, tensor, grid);
+    if (spec.nested) {
+      const bool gguf = checkpoint.dialect == Dialect::kGguf;
+      const int64_t heads = gguf ? HeadsOf(place->role->order, parameters) : 0;
+      source->NestScales({tensor.rows(), heads}, pool);
+    }
+    tensor.grid = &grid;
+    tensor.data = {};
+    tensor.owner = nullptr;
+    tensor.source = source;
+    rounded = true;
+  }
+  if (!rounded) {
+    FailUsage("{}: no linear layer holds plain numbers that could be rounded while loading",
+              checkpoint.path);
+  }
+}
+
+}  // namespace
+
+Checkpoint OpenToRun(const std::string& path, const Precision& precision, int threads) {
+  Checkpoint checkpoint = OpenCheckpoint(path);
+  if (precision.load_in != LoadIn::kAsStored) RoundLinears(precision, threads, checkpoint);
+  if (precision.load_in == LoadIn::k8Bit && !checkpoint.int8_threshold) {
+    checkpoint.int8_threshold = kUsualThreshold;
+  }
+  if (precision.int8_threshold) {
+    if (!(*precision.int8_threshold >= 0)) {
+      FailUsage("the threshold of LLM.int8() must not be {}", *precision.int8_threshold);
+    }
+    if (!checkpoint.int8_threshold) {
+      FailUsage("{}: has a threshold of LLM.int8() only with bitsandbytes' 8 bits", path);
+    }
+    checkpoint.int8_threshold = precision.int8_threshold;
+  }
+  return checkpoint;
+}
+
+}  // namespace halftone
