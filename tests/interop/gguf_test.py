@@ -110,7 +110,7 @@ def transformers_logprobs(folder, weights, grids, tokens):
     assert not missing and not unexpected, (missing, unexpected)
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and name in grids:
-            block = 256 if grids[name].lower().endswith("_k") else 32
+            block = 256 if grids[name].endswith(("_K", "_XS")) else 32
             module.register_forward_pre_hook(lambda _, x, block=block: (rounded(x[0], block),))
     with torch.no_grad():
         return scored(model.eval()(torch.from_numpy(tokens.astype("i8"))).logits)
