@@ -269,6 +269,8 @@ TEST_P(ConvertEachTest, ToEveryContainer) {
     // Lossless, but sums may round otherwise, and scales that are themselves codes are coded anew.
     // The last rounding of products is each owner's own.
     double most = input.ends_with("-dq") ? 0.01 : 1e-3;
+    // LLM.int8() rounds activations too; elsewhere the same weights meet exact ones.
+    if (fixture.ends_with("-bnb-int8") && name != "bnb") most = 0.06;
     if (run.code == 2 && run.err.find("--requantize") != std::string::npos) {
       EXPECT_FALSE(Exists("out"));
       arguments.push_back("--requantize");
