@@ -27,12 +27,25 @@ class ConvertCommand : public Command {
            NameList("Containers", Containers()) + "\n" +
            HelpParagraph(
                "JSON: output, container, file_bytes, tensor_bytes, bits_per_weight, seconds, "
-               "tensors [name, shape, source_grid, grid, bytes, relative_error, note]");
+               "exact, reexpressed, rounded, relative_change, tensors [name, shape, source_grid, "
+               "grid, "
+               "bytes, relative_error, note]");
+  }
+
+  static std::string Summary(const ConvertReport& report) {
+    std::string text = fmt::format(
+        "{} tensor{} exactly as before, {} with the same codes and scales on another grid, {} "
+        "rounded anew",
+        report.exact, report.exact == 1 ? "" : "s", report.reexpressed, report.rounded);
+    if (report.relative_change > 0) {
+      text += fmt::format("; weights changed by {:.4g} % (RMS)", report.relative_change * 100);
+    }
+    return text + "\n";
   }
 
   void Run(Console& console) override {
     options_.progress = console.progress();
-    const QuantizeReport report = Convert(model_, output_, options_);
+    const ConvertReport report = Convert(model_, output_, options_);
     if (console.json) {
       Json json = QuantizeJson(report);
       json.erase("grid");
@@ -43,10 +56,16 @@ class ConvertCommand : public Command {
           tensor.erase(key);
         }
       }
+      json["exact"] = report.exact;
+      json["reexpressed"] = report.reexpressed;
+      json["rounded"] = report.rounded;
+      json["relative_change"] = report.relative_change;
       console.PrintJson(json);
       return;
     }
-    PrintQuantizeReport(console, report, all_);
+    // What was rounded is named one by one: it is no longer the same model.
+    PrintQuantizeReport(console, report, all_ || report.rounded > 0);
+    console.Print(Summary(report));
     console.Say(console.Dim(fmt::format("took {}", HumanSeconds(report.seconds))));
   }
 

@@ -84,11 +84,22 @@ struct ConvertOptions {
   Progress* progress = nullptr;
 };
 
-// Writes the model in another container. Lossless; where the target cannot hold a tensor's grid,
-// throws Error (kUsage) that names it and says that --requantize rounds it anew (to the nearest
-// grid that the target holds).
-QuantizeReport Convert(const std::string& input, const std::string& output,
-                       const ConvertOptions& options);
+// What a conversion did to the numbers. `tensors` has relative errors of whatever is not the same
+// to the bit; method and grid are empty.
+struct ConvertReport : QuantizeReport {
+  int64_t exact = 0;        // tensors whose values are the same to the bit
+  int64_t reexpressed = 0;  // on another grid with the same codes and scales
+  int64_t rounded = 0;      // anew, with --requantize
+  // Root mean square of the change of all weights, relative to their root mean square.
+  double relative_change = 0;
+};
+
+// Writes the model in another container. Where the target cannot hold a tensor's grid, the tensor
+// goes to a grid that it can hold and that says the same codes and scales, if its data have one;
+// else throws Error (kUsage) that names it and says that --requantize rounds it anew (to the
+// nearest grid that the target holds).
+ConvertReport Convert(const std::string& input, const std::string& output,
+                      const ConvertOptions& options);
 
 struct ImatrixOptions {
   int64_t context = 512;

@@ -14,6 +14,7 @@
 #include "base/nearest_name.h"
 #include "base/thread_pool.h"
 #include "halftone/error.h"
+#include "tests/testing/temp_folder.h"
 
 namespace halftone {
 namespace {
@@ -97,7 +98,8 @@ TEST(ThreadPoolTest, RunsEachIndexOnceAndRethrows) {
 
 class AtomicFileTest : public testing::Test {
  protected:
-  std::filesystem::path dir_ = std::filesystem::path(testing::TempDir()) / "atomic_file_test";
+  TempFolder folder_;
+  std::filesystem::path dir_ = folder_.path() / "files";
   void SetUp() override {
     std::filesystem::remove_all(dir_);
     std::filesystem::create_directories(dir_);

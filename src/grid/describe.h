@@ -12,6 +12,8 @@
 //   static constexpr ScalarGrid kScalar;                // all but its pack, which is
 //   static void PackScalar(const Grid&, const BlockParameters&, const uint8_t* codes,
 //                          uint8_t* block);
+//     and its unpack, if any,
+//   static void UnpackScalar(const Grid&, const uint8_t* block, BlockParameters&, uint8_t* codes);
 //   static void EncodeRow(const float* w, int64_t n, const float* importance, uint8_t* blocks);
 //     or, where blocks are independent of one another without importances,
 //   static void EncodeBlock(const float* weights, uint8_t* block);
@@ -86,6 +88,7 @@ template <class G>
 constexpr ScalarGrid kScalarOf = [] {
   ScalarGrid scalar = G::kScalar;
   scalar.pack = &G::PackScalar;
+  if constexpr (requires { &G::UnpackScalar; }) scalar.unpack = &G::UnpackScalar;
   return scalar;
 }();
 

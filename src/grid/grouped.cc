@@ -160,6 +160,14 @@ void PackScalar(const Grid& grid, const BlockParameters& parameters, const uint8
                    block);
 }
 
+void UnpackScalar(const Grid& grid, const uint8_t* block, BlockParameters& parameters,
+                  uint8_t* codes) {
+  const GroupedSpec& spec = *grid.grouped;
+  parameters.unit = LoadReal(spec.scale, block);
+  parameters.shift[0] = HasZero(spec) ? block[HeaderBytes(spec) - 1] : int16_t{0};
+  UnpackGroupedCodes(grid, block, codes);
+}
+
 std::vector<float> LevelsByCode(const GroupedSpec& spec) {
   std::vector<float> levels(size_t{1} << spec.bits);
   for (size_t code = 0; code < levels.size(); ++code) {
@@ -217,6 +225,8 @@ void Describe(int block, Member& member) {
   scalar.unit = spec.scale;
   scalar.signed_unit = false;
   scalar.pack = &PackScalar;
+  // With a constant factor after the scale there is no step that says the same.
+  if (spec.levels == GroupedLevels::kInteger && spec.after == 1) scalar.unpack = &UnpackScalar;
 
   Grid& grid = member.grid;
   grid.name = grid.title = member.name;

@@ -61,6 +61,12 @@ struct IQ4_NL {
     PackNibbles(codes, block + 2);
   }
 
+  static void UnpackScalar(const Grid& /*grid*/, const uint8_t* block, BlockParameters& parameters,
+                           uint8_t* codes) {
+    parameters.unit = LoadF16(block);
+    UnpackNibbles(block + 2, codes);
+  }
+
  private:
   static constexpr Levels16 kLevels = Levels16::Of(kCodebook);
 };

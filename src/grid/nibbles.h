@@ -40,11 +40,25 @@ inline void DecodeFiveBits(const uint8_t* __restrict fifth, const uint8_t* __res
   }
 }
 
+inline void UnpackNibbles(const uint8_t* __restrict packed, uint8_t* __restrict codes) {
+#pragma GCC unroll 1
+  for (int e = 0; e < 16; ++e) {
+    codes[e] = packed[e] & 15;
+    codes[16 + e] = packed[e] >> 4;
+  }
+}
+
 inline void PackNibbles(const uint8_t* __restrict codes, uint8_t* __restrict packed) {
 #pragma GCC unroll 1
   for (int e = 0; e < 16; ++e) {
     packed[e] = static_cast<uint8_t>((codes[e] & 15) | codes[16 + e] << 4);
   }
+}
+
+inline void UnpackFiveBits(const uint8_t* fifth, const uint8_t* packed, uint8_t* codes) {
+  UnpackNibbles(packed, codes);
+  const auto high = LoadLe<uint32_t>(fifth);
+  for (uint32_t e = 0; e < 32; ++e) codes[e] |= static_cast<uint8_t>((high >> e & 1) << 4);
 }
 
 inline void PackFiveBits(const uint8_t* codes, uint8_t* fifth, uint8_t* packed) {

@@ -47,6 +47,13 @@ struct Q4_1 {
     Pack(ToGroup32(parameters, codes), block);
   }
 
+  static void UnpackScalar(const Grid& /*grid*/, const uint8_t* block, BlockParameters& parameters,
+                           uint8_t* codes) {
+    parameters.unit = LoadF16(block);
+    parameters.shift_unit = LoadF16(block + 2);
+    UnpackNibbles(block + 4, codes);
+  }
+
  private:
   static void Pack(const Group32& group, uint8_t* block) {
     StoreLe(block, FiniteF16(group.scale));

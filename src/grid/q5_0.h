@@ -45,6 +45,12 @@ struct Q5_0 {
     Pack(ToGroup32(parameters, codes), block);
   }
 
+  static void UnpackScalar(const Grid& /*grid*/, const uint8_t* block, BlockParameters& parameters,
+                           uint8_t* codes) {
+    parameters.unit = LoadF16(block);
+    UnpackFiveBits(block + 2, block + 6, codes);
+  }
+
  private:
   static void Pack(const Group32& group, uint8_t* block) {
     StoreLe(block, FiniteF16(group.scale));

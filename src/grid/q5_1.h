@@ -46,6 +46,13 @@ struct Q5_1 {
     Pack(ToGroup32(parameters, codes), block);
   }
 
+  static void UnpackScalar(const Grid& /*grid*/, const uint8_t* block, BlockParameters& parameters,
+                           uint8_t* codes) {
+    parameters.unit = LoadF16(block);
+    parameters.shift_unit = LoadF16(block + 2);
+    UnpackFiveBits(block + 4, block + 8, codes);
+  }
+
  private:
   static void Pack(const Group32& group, uint8_t* block) {
     StoreLe(block, FiniteF16(group.scale));

@@ -20,7 +20,7 @@ struct Q8_0 {
   static constexpr int kBlock = 32, kBytes = 34, kGgufType = 8;
   static constexpr Affine kAffine{8, 32, true};
 
-  static constexpr ScalarGrid kScalar{.group = 32, .first = -127, .count = 255};
+  static constexpr ScalarGrid kScalar{.group = 32, .first = -127, .count = 255, .spare = 1};
 
   static void DecodeBlock(const uint8_t* block, float* weights) {
     const float d = LoadF16(block);
@@ -43,6 +43,12 @@ struct Q8_0 {
                          const uint8_t* codes, uint8_t* block) {
     StoreF16(block, parameters.unit);
     for (int e = 0; e < 32; ++e) block[2 + e] = static_cast<uint8_t>(codes[e] - 127);
+  }
+
+  static void UnpackScalar(const Grid& /*grid*/, const uint8_t* block, BlockParameters& parameters,
+                           uint8_t* codes) {
+    parameters.unit = LoadF16(block);
+    for (int e = 0; e < 32; ++e) codes[e] = static_cast<uint8_t>(block[2 + e] + 127);
   }
 };
 

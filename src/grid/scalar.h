@@ -57,9 +57,17 @@ struct ScalarGrid {
   // Whether unit may be negative.
   bool signed_unit = true;
 
+  // Levels below `first` that the bytes can hold though no encoder uses them: first - s has the
+  // code 256 - s. For blocks that came from elsewhere.
+  int spare = 0;
+
   // Writes one block. `codes`: one for each weight of the block.
   void (*pack)(const Grid& grid, const BlockParameters& parameters, const uint8_t* codes,
                uint8_t* block) = nullptr;
+
+  // The reverse, for blocks that are one group of integer levels; null for others.
+  void (*unpack)(const Grid& grid, const uint8_t* block, BlockParameters& parameters,
+                 uint8_t* codes) = nullptr;
 
   float LowestLevel() const { return levels.empty() ? static_cast<float>(first) : levels.front(); }
   float HighestLevel() const {

@@ -131,30 +131,6 @@ class ConfigKeys {
   std::string source_;
 };
 
-// Llama 3's frequency scaling: long waves are stretched by `factor`, short ones are kept, those
-// between are blended (transformers, modeling_rope_utils: rope_type "llama3").
-std::vector<float> Llama3Factors(const Hyperparameters& p, const ConfigKeys& rope) {
-  const double factor = rope.Float("factor");
-  const double low = rope.Float("low_freq_factor");
-  const double high = rope.Float("high_freq_factor");
-  const double trained = rope.Float("original_max_position_embeddings");
-  std::vector<float> factors(static_cast<size_t>(p.rope_dim / 2));
-  for (size_t i = 0; i < factors.size(); ++i) {
-    const double wave =
-        2 * M_PI *
-        std::pow(static_cast<double>(p.rope_base), 2.0 * static_cast<double>(i) / p.rope_dim);
-    if (wave < trained / high) {
-      factors[i] = 1;
-    } else if (wave > trained / low) {
-      factors[i] = static_cast<float>(factor);
-    } else {
-      const double smooth = (trained / wave - low) / (high - low);
-      factors[i] = static_cast<float>(1 / ((1 - smooth) / factor + smooth));
-    }
-  }
-  return factors;
-}
-
 void ReadRopeScaling(const Json& rope, const std::string& source, Hyperparameters& p) {
   if (!rope.is_object()) FailFormat("{}: rope parameters are no object", source);
   std::string type = "default";
@@ -168,7 +144,10 @@ void ReadRopeScaling(const Json& rope, const std::string& source, Hyperparameter
   if (type == "linear") {
     p.rope_linear_factor = static_cast<float>(keys.Float("factor"));
   } else if (type == "llama3") {
-    p.rope_factors = Llama3Factors(p, keys);
+    const Llama3Scaling scaling{keys.Float("factor"), keys.Float("low_freq_factor"),
+                                keys.Float("high_freq_factor"),
+                                keys.Float("original_max_position_embeddings")};
+    p.rope_factors = scaling.Factors(p.rope_dim, p.rope_base);
   } else if (type != "default") {
     FailUnsupported("{}: rope scaling '{}' is not supported", source, type);
   }
@@ -230,6 +209,24 @@ std::string SizeLabel(int64_t count) {
 }
 
 }  // namespace
+
+std::vector<float> Llama3Scaling::Factors(int64_t rope_dim, float rope_base) const {
+  std::vector<float> factors(static_cast<size_t>(rope_dim / 2));
+  for (size_t i = 0; i < factors.size(); ++i) {
+    const double wave = 2 * M_PI *
+                        std::pow(static_cast<double>(rope_base),
+                                 2.0 * static_cast<double>(i) / static_cast<double>(rope_dim));
+    if (wave < trained / high) {
+      factors[i] = 1;
+    } else if (wave > trained / low) {
+      factors[i] = static_cast<float>(factor);
+    } else {
+      const double smooth = (trained / wave - low) / (high - low);
+      factors[i] = static_cast<float>(1 / ((1 - smooth) / factor + smooth));
+    }
+  }
+  return factors;
+}
 
 std::vector<float> Hyperparameters::InverseFrequencies() const {
   std::vector<float> frequencies(static_cast<size_t>(rope_dim / 2));

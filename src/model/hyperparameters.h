@@ -32,6 +32,18 @@ struct Hyperparameters {
   std::vector<float> InverseFrequencies() const;
 };
 
+// Llama 3's frequency scaling: long waves are stretched by `factor`, short ones are kept, those
+// between are blended (transformers, modeling_rope_utils: rope_type "llama3").
+struct Llama3Scaling {
+  double factor = 1;
+  double low = 1;      // waves longer than trained / low are long,
+  double high = 4;     // shorter than trained / high short
+  double trained = 0;  // the context before scaling, tokens
+
+  // Divisors of each pair's frequency, [rope_dim / 2].
+  std::vector<float> Factors(int64_t rope_dim, float rope_base) const;
+};
+
 // Throws Error naming the key that is missing, of the wrong type or out of range.
 Hyperparameters ReadHyperparameters(const Checkpoint& checkpoint, const Architecture& architecture);
 

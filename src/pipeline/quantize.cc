@@ -21,6 +21,7 @@
 #include "pipeline/assets.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/fingerprint.h"
+#include "pipeline/hf_documents.h"
 #include "pipeline/overlap.h"
 #include "pipeline/plan_quantize.h"
 #include "pipeline/presets.h"
@@ -199,6 +200,9 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
   }
 
   for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!HasPlace(*rewrite.source, rewrite.source->tensors[i], rewrite.container->dialect)) {
+      continue;
+    }
     Job job{
         &rewrite.source->tensors[i], ForDialect(*rewrite.container, *tensors[i], choices[i]), {}};
     if (job.choice.grid == tensors[i]->grid) job.choice.quantize = false;
@@ -213,7 +217,7 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
   }
   if (options.act_order) KeepOrders(plan);
   CheckStorable(rewrite);
-  rewrite.file.documents = DocumentsFor(*rewrite.source, *rewrite.container);
+  rewrite.file.documents = DocumentsFor(*rewrite.source, *rewrite.container, rewrite.file.tensors);
   Metadata& metadata = rewrite.file.metadata;
   metadata = rewrite.source->metadata;
   if (by_target) {

@@ -140,6 +140,13 @@ std::vector<uint8_t> Reordered(const Tensor& shape, const Grid& grid,
 
 }  // namespace
 
+const uint8_t* RowInOrder(const GgufTensor& tensor, int64_t row) {
+  const Tensor& t = tensor.tensor;
+  const int64_t from =
+      tensor.permuted_heads > 0 ? SourceRow(row, t.rows(), tensor.permuted_heads) : row;
+  return t.row(from).data();
+}
+
 std::vector<uint8_t> RowsInOrder(const GgufTensor& tensor) {
   const Tensor loaded = Loaded(tensor.tensor);
   return Reordered(loaded, *loaded.grid, loaded.data, tensor.permuted_heads, true);
@@ -182,13 +189,10 @@ DialectPlace PlaceInDialect(const Source& source, const GgufTensor& tensor, Dial
   return {NameInDialect(dialect, *place), heads};
 }
 
-std::map<std::string, std::string> DocumentsFor(const Source& source, const Container& container) {
-  if (container.dialect == Dialect::kGguf) return {};
-  if (source.checkpoint.dialect == Dialect::kGguf) {
-    FailUnsupported("{}: a GGUF file has no config.json and tokenizer.json for container '{}'",
-                    source.checkpoint.path, container.name);
-  }
-  return source.checkpoint.documents;
+bool HasPlace(const Source& source, const GgufTensor& tensor, Dialect dialect) {
+  if (dialect == Dialect::kGguf || source.architecture == nullptr) return true;
+  const auto place = PlaceOf(*source.architecture, Dialect::kGguf, tensor.tensor.name);
+  return !place || place->role->role != Role::kRopeFactors;
 }
 
 std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,

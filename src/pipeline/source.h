@@ -33,6 +33,9 @@ Source OpenSource(const std::string& path);
 void DecodeRows(const Source& source, const GgufTensor& tensor, int64_t begin, int64_t end,
                 ThreadPool& pool, float* values);
 
+// The blocks of a row in GGUF order, of a tensor that has its data.
+const uint8_t* RowInOrder(const GgufTensor& tensor, int64_t row);
+
 // The bytes of the whole tensor in GGUF order, without decoding.
 std::vector<uint8_t> RowsInOrder(const GgufTensor& tensor);
 
@@ -48,9 +51,8 @@ struct DialectPlace {
 };
 DialectPlace PlaceInDialect(const Source& source, const GgufTensor& tensor, Dialect dialect);
 
-// The small files beside the weights that a container of Hugging Face's kind writes; none for
-// others. Throws Error (kUnsupported) if the source has none to give.
-std::map<std::string, std::string> DocumentsFor(const Source& source, const Container& container);
+// Whether the dialect keeps the tensor as one: config.json says what rope factors say.
+bool HasPlace(const Source& source, const GgufTensor& tensor, Dialect dialect);
 
 // Blocks on `grid` of a tensor's rows, which come in GGUF's order, in the order of the dialect.
 std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,

@@ -290,6 +290,24 @@ bool PreTokenizer::ignore_merges() const { return row_->ignore_merges; }
 
 bool PreTokenizer::add_bos() const { return row_->add_bos; }
 
+std::vector<HfStep> PreTokenizer::HfSteps() const {
+  std::vector<HfStep> steps;
+  for (const SplitPattern* pattern : row_->Steps()) {
+    if (pattern == &kThreesOfNumbers) {
+      FailUnsupported("tokenizer.json has no pre-tokenizer like tokenizer.ggml.pre '{}'",
+                      row_->names[0]);
+    }
+    using Kind = HfStep::Kind;
+    const Kind kind = pattern == &kDigit         ? Kind::kDigit
+                      : pattern == &kDigits      ? Kind::kDigits
+                      : pattern == &kPunctuation ? Kind::kPunctuation
+                      : pattern == &kByteLevel   ? Kind::kByteLevel
+                                                 : Kind::kSplit;
+    steps.push_back({kind, pattern->json});
+  }
+  return steps;
+}
+
 void PreTokenizer::SplitFrom(size_t step, std::string_view text, size_t begin, size_t end,
                              RegexMatcher& matcher, const PieceFunction& piece) const {
   if (begin == end) return;

@@ -30,6 +30,13 @@ enum class Threes : uint8_t {
   kCuts,    // the text is cut before each three, and nowhere else
 };
 
+// A step as tokenizer.json has it.
+struct HfStep {
+  enum class Kind : uint8_t { kSplit, kDigit, kDigits, kPunctuation, kByteLevel };
+  Kind kind = Kind::kSplit;
+  std::string_view pattern;  // in Oniguruma's syntax
+};
+
 class PreTokenizer {
  public:
   // `name` as in tokenizer.ggml.pre; empty means "default". Throws Error (kUnsupported), naming
@@ -40,6 +47,8 @@ class PreTokenizer {
   bool ignore_merges() const;
   // Whether bos is added where the metadata does not say.
   bool add_bos() const;
+  // Throws Error (kUnsupported) where a step is no regular expression.
+  std::vector<HfStep> HfSteps() const;
 
   // Calls piece(begin, end), in byte offsets and in order, for each piece of `text`, which must be
   // valid UTF-8 without newer characters (ReplaceNewerCharacters).

@@ -73,6 +73,8 @@ class Vocabulary {
   bool add_bos() const { return add_bos_; }
   bool add_eos() const { return add_eos_; }
   bool IsEndOfGeneration(int32_t id) const;
+  // Whether white space after the token belongs to it.
+  bool StripsRight(int32_t id) const { return strips_right_[id]; }
 
   // Cuts user-defined tokens out of the text, and with `special` control and unknown tokens too.
   // Longer tokens first; among equally long ones the leftmost. White space after a token that

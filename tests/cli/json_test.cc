@@ -88,6 +88,9 @@ TEST_F(JsonTest, Quantize) {
 TEST_F(JsonTest, Convert) {
   Keys keys = kQuantizeKeys;
   for (const char* missing : {"grid", "method", "dry_run"}) std::erase(keys, missing);
+  for (const char* own : {"exact", "reexpressed", "rounded", "relative_change"}) {
+    keys.emplace_back(own);
+  }
   const json report = Run({"convert", model_, "-o", Path("c.gguf")}, keys);
   Check("convert", report["tensors"][0], kTensorKeys);
   EXPECT_EQ(report["file_bytes"], Size("c.gguf"));

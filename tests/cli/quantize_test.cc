@@ -207,8 +207,7 @@ TEST_F(QuantizeCliTest, ConvertsAFolder) {
   EXPECT_THAT(logits(Path("c.gguf")), testing::Pointwise(testing::FloatNear(1e-4f), expected));
 }
 
-// A container that cannot hold the grid says so, and rounds anew only where that is asked for. One
-// that wants documents which a GGUF file does not have says that.
+// A container that cannot hold the numbers says so, and rounds anew only where that is asked for.
 TEST_F(QuantizeCliTest, ConvertRefusesWhatLoses) {
   ASSERT_EQ(Halftone(Quantize("q.gguf", "q4_k")).code, 0);
   const json version = Json({"version"});
@@ -216,13 +215,20 @@ TEST_F(QuantizeCliTest, ConvertRefusesWhatLoses) {
     const std::string name = container["name"];
     Arguments arguments = {"convert", Path("q.gguf"), "-o", Path("out"), "--container", name};
     if (name == "gguf") continue;
-    if (Halftone(arguments).err.find("can be read but not written") != std::string::npos) {
-      ExpectRefused(arguments, 2, name);
-      continue;
+    const bool rounds = name != "safetensors";  // whose f32 holds what any grid decodes to
+    if (rounds) {
+      ExpectRefused(arguments, 2, "--requantize");
+      EXPECT_FALSE(Exists("out"));
+      arguments.push_back("--requantize");
     }
-    ExpectRefused(arguments, 2, "--requantize");
-    arguments.push_back("--requantize");
-    ExpectRefused(arguments, 1, "config.json");
+    const json report = Json(arguments);
+    EXPECT_EQ(report["rounded"] > 0, rounds) << name;
+    EXPECT_EQ(report["relative_change"] > 0, rounds) << name;
+    for (const auto& tensor : report["tensors"]) {
+      EXPECT_EQ(tensor["relative_error"] > 0, tensor["note"] == "rounded anew") << tensor;
+    }
+    EXPECT_EQ(Halftone({"run", Path("out"), "-p", "the", "-n", "2"}).code, 0) << name;
+    fs::remove_all(Path("out"));
   }
 }
 
@@ -261,12 +267,15 @@ TEST_P(ConvertEachTest, ToEveryContainer) {
     Arguments arguments = {"convert", input, "-o", Path("out"), "--container", name};
     Finished run = Halftone(arguments);
     // Lossless, but sums may round otherwise, and scales that are themselves codes are coded anew.
-    double most = input.ends_with("-dq") ? 0.01 : 1e-4;
+    // The last rounding of products is each owner's own.
+    double most = input.ends_with("-dq") ? 0.01 : 1e-3;
+    // LLM.int8() rounds activations too; elsewhere the same weights meet exact ones.
+    if (fixture.ends_with("-bnb-int8") && name != "bnb") most = 0.06;
     if (run.code == 2 && run.err.find("--requantize") != std::string::npos) {
       EXPECT_FALSE(Exists("out"));
       arguments.push_back("--requantize");
       run = Halftone(arguments);
-      most = 0.5;  // rounded to four bits at the coarsest; what has nothing in common: 1.4
+      most = 0.8;  // rounded to four bits at the coarsest; what has nothing in common: 1.4
     }
     if (run.code != 0) {
       EXPECT_TRUE(run.code == 1 || run.code == 2) << "signal " << run.signal;

@@ -71,11 +71,11 @@ def our_weight(folder, name):
     return torch.from_numpy(numpy.load(file))
 
 
-def our_logits(folder, *options):
-    """f32 logits of TOKENS, one row for each; `options` for the program."""
+def our_logits(folder, *options, tokens=TOKENS):
+    """f32 logits of the tokens, one row for each; `options` for the program."""
     file = pathlib.Path(folder).with_suffix(".npy")
-    halftone("evaluate", folder, "--tokens", ",".join(map(str, TOKENS)), "--npy", file, *options)
-    return torch.from_numpy(numpy.load(file)).reshape(len(TOKENS), -1)
+    halftone("evaluate", folder, "--tokens", ",".join(map(str, tokens)), "--npy", file, *options)
+    return torch.from_numpy(numpy.load(file)).reshape(len(tokens), -1)
 
 
 def logits(model):
