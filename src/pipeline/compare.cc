@@ -35,13 +35,13 @@ constexpr std::string_view kDefaultPrompts[] = {"The three primary colours are",
                                                 "Once upon a time, in a village by the sea,",
                                                 "To boil an egg, first"};
 
-// A file that goes away with its owner.
+// A file or folder that goes away with its owner.
 class TemporaryFile {
  public:
   TemporaryFile(fs::path path, bool keep) : path_(std::move(path)), keep_(keep) {}
   ~TemporaryFile() {
     std::error_code error;
-    if (!keep_) fs::remove(path_, error);
+    if (!keep_) fs::remove_all(path_, error);
   }
   TemporaryFile(TemporaryFile&& other) noexcept
       : path_(std::move(other.path_)), keep_(std::exchange(other.keep_, true)) {}
@@ -86,7 +86,9 @@ class Comparison {
 
   CompareReport Run() {
     const auto start = std::chrono::steady_clock::now();
-    fs::create_directories(options_.output_dir);
+    std::error_code error;
+    fs::create_directories(options_.output_dir, error);
+    if (error) FailIo("{}: cannot create the folder: {}", options_.output_dir, error.message());
     // Whatever would fail late is asked first.
     const std::string text = ReadTextFile(options_.text_file);
     PlanAll();
@@ -131,7 +133,7 @@ class Comparison {
     for (const std::string& grid : grids_) {
       for (const std::string& method : methods_) {
         const bool weighted = RecipeNamed(method).needs() != Needs::kNothing;
-        const Grid& base = GridNamed(PresetNamed(grid).base);
+        const Grid& base = BaseGrid(PresetNamed(grid));
         if (weighted && options_.calibration.empty()) {
           FailUsage("method '{}' needs calibration text", method);
         }
@@ -190,7 +192,10 @@ class Comparison {
 
   void QuantizeAll() {
     for (CompareRow& row : variants_) {
-      std::string name = row.grid + "-" + row.method + ".gguf";
+      std::string name = row.grid + "-" + row.method;
+      std::ranges::replace(name, ':', '-');
+      // Grids in groups go to folders of Hugging Face's kind.
+      if (BaseGrid(PresetNamed(row.grid)).grouped == nullptr) name += ".gguf";
       const fs::path path = fs::path(options_.output_dir) / name;
       const QuantizeReport made = Quantize(model_, path.string(), OptionsFor(row.grid, row.method));
       temporary_.emplace_back(path, options_.keep_files);

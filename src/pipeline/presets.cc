@@ -169,20 +169,13 @@ unsigned HoldAtPosition(int64_t i, int64_t n) {
   return hold;
 }
 
-// The preset's own grid. Where its groups are whole rows, that of any row stands for all.
-const Grid& BaseOf(const Preset& preset) {
-  constexpr int64_t kAnyRow = 8;
-  if (const Grid* grid = FindGrid(preset.base, kAnyRow)) return *grid;
-  return GridNamed(preset.base);
-}
-
 // Chooses for one tensor after another, counting those of each kind.
 class Chooser {
  public:
   Chooser(const Preset& preset, const ModelShape& shape, bool has_importance)
       : preset_(preset),
         shape_(shape),
-        base_(BaseOf(preset)),
+        base_(BaseGrid(preset)),
         model_(HoldForModel(shape, has_importance)) {
     for (const RuleRow& rule : kRules) {
       if (Lists(rule.presets, preset.name)) rules_.push_back(&rule);
@@ -367,6 +360,12 @@ std::span<const std::string_view> ComparisonPresets() {
     return list;
   }();
   return presets;
+}
+
+const Grid& BaseGrid(const Preset& preset) {
+  constexpr int64_t kAnyRow = 8;
+  if (const Grid* grid = FindGrid(preset.base, kAnyRow)) return *grid;
+  return GridNamed(preset.base);
 }
 
 const Preset& PresetNamed(std::string_view name) {

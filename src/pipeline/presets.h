@@ -69,6 +69,10 @@ std::vector<TensorChoice> ChooseGrids(const Preset& preset, const ModelShape& sh
 // name that is neither a preset nor a grid, and for what cannot be written.
 const Preset& PresetNamed(std::string_view name);
 
+// The grid that most of a preset's tensors get. Where its groups are whole rows, that of any row
+// stands for all.
+const Grid& BaseGrid(const Preset& preset);
+
 // Sorts as llama-quantize writes: by layer number (tensors outside layers first), then by name.
 void SortForFile(std::vector<const Tensor*>& tensors);
 
