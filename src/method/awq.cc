@@ -13,8 +13,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
 
 #include "method/gram_error.h"
 #include "method/round_rows.h"

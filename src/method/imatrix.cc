@@ -2,6 +2,7 @@
 // activations that meet it, E[x^2]. For the grids of GGUF the same search as llama-quantize with an
 // importance matrix. A tensor without statistics is rounded as by rtn, as llama-quantize does.
 
+#include "method/round_feedback.h"
 #include "method/round_rows.h"
 
 namespace halftone {
@@ -9,7 +10,7 @@ namespace {
 
 Rounding Round(std::span<const float> weights, int64_t rows, int64_t cols,
                const Statistics& statistics, const Grid& grid, ThreadPool& pool, uint8_t* blocks) {
-  RoundRows(weights, rows, cols, statistics.mean_square, grid, pool, blocks);
+  RoundRows(weights, rows, cols, Importances(statistics, cols), grid, pool, blocks);
   return {};
 }
 

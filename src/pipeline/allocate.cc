@@ -15,8 +15,6 @@ constexpr int64_t kChunks = 6;
 constexpr int64_t kTokens = 256;
 // Rows of a tensor by which grids are told apart.
 constexpr int64_t kSampledRows = 256;
-// As `plan` counts them.
-constexpr int64_t kBatch = 512;
 
 // Chunks spread evenly over the text.
 ChunkedText Spread(const ChunkedText& all) {
@@ -35,8 +33,9 @@ ChunkedText Spread(const ChunkedText& all) {
 uint64_t TargetFileBytes(const Source& source, const QuantizeOptions& options) {
   if (options.target_bytes > 0) return options.target_bytes;
   const ModelDimensions dimensions = DimensionsOf(source);
-  const uint64_t beside = KvCacheBytes(dimensions, options.target_context) +
-                          ActivationBytes(dimensions, std::min(kBatch, options.target_context));
+  const uint64_t beside =
+      KvCacheBytes(dimensions, options.target_context) +
+      ActivationBytes(dimensions, std::min(kPromptBatch, options.target_context));
   if (beside >= options.target_memory) {
     FailUsage("a context of {} tokens needs {} bytes beside the weights, more than the target's {}",
               options.target_context, beside, options.target_memory);
@@ -73,10 +72,14 @@ GridAllocator::GridAllocator(std::shared_ptr<const Source> source, const std::ve
     const auto divergence = sensitivity.divergence.find(name);
     // What the model does not run costs nothing but bytes.
     const double measured = divergence == sensitivity.divergence.end() ? 0 : divergence->second;
-    const double error = Error(job, *probed[i], mean_square, false);
+    const std::vector<float> sample = SampledRows(job);
+    const double error = Error(sample, job.source->tensor.cols(), *probed[i], mean_square, false);
     for (size_t g = 0; g < item.grids.size(); ++g) {
-      const double cost =
-          error > 0 ? measured * Error(job, *item.grids[g], mean_square, true) / error : 0;
+      const double cost = error > 0 ? measured *
+                                          Error(sample, job.source->tensor.cols(), *item.grids[g],
+                                                mean_square, true) /
+                                          error
+                                    : 0;
       item.options[g].cost = cost;
     }
     if (options.progress) options.progress->Advance(static_cast<int64_t>(i + 1));
@@ -114,13 +117,10 @@ Tensor GridAllocator::Probe(const Job& job, const Grid& grid) {
   return MakeTensor(t.name, grid, t.shape, std::move(blocks));
 }
 
-// The sum of squared errors of sampled rows, each column's counting by its inputs.
-double GridAllocator::Error(const Job& job, const Grid& grid, const std::vector<float>& mean_square,
-                            bool weighted) {
+// Rows of the tensor, spread evenly over it.
+std::vector<float> GridAllocator::SampledRows(const Job& job) {
   const Tensor& t = job.source->tensor;
   const int64_t cols = t.cols(), rows = std::min(t.rows(), kSampledRows);
-  std::vector<double> errors(static_cast<size_t>(rows));
-  const float* importance = weighted && !mean_square.empty() ? mean_square.data() : nullptr;
   GgufTensor loaded = *job.source;
   loaded.tensor = Loaded(t, pool_);
   std::vector<float> values(static_cast<size_t>(rows * cols));
@@ -128,6 +128,15 @@ double GridAllocator::Error(const Job& job, const Grid& grid, const std::vector<
     const int64_t row = i * t.rows() / rows;
     DecodeRows(*source_, loaded, row, row + 1, pool_, values.data() + i * cols);
   }
+  return values;
+}
+
+// The sum of squared errors of rows, each column's counting by its inputs.
+double GridAllocator::Error(std::span<const float> values, int64_t cols, const Grid& grid,
+                            const std::vector<float>& mean_square, bool weighted) {
+  const auto rows = std::ssize(values) / cols;
+  std::vector<double> errors(static_cast<size_t>(rows));
+  const float* importance = weighted && !mean_square.empty() ? mean_square.data() : nullptr;
   pool_.For(rows, [&](int64_t i, int) {
     const float* w = values.data() + i * cols;
     std::vector<uint8_t> blocks(grid.RowBytes(cols));

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,8 +49,9 @@ class GridAllocator {
 
   void AddCandidates(const std::vector<Job>& jobs, const Container& container);
   Tensor Probe(const Job& job, const Grid& grid);
-  double Error(const Job& job, const Grid& grid, const std::vector<float>& mean_square,
-               bool weighted);
+  std::vector<float> SampledRows(const Job& job);
+  double Error(std::span<const float> values, int64_t cols, const Grid& grid,
+               const std::vector<float>& mean_square, bool weighted);
 
   std::shared_ptr<const Source> source_;
   ThreadPool pool_;

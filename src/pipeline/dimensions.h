@@ -52,6 +52,9 @@ ModelDimensions DimensionsOf(const Source& source);
 // (kUsage) if the number does not fit 64 bits.
 uint64_t KvCacheBytes(const ModelDimensions& dimensions, int64_t context, int element_bytes = 4);
 
+// Tokens that the engine runs at once while it reads a prompt.
+inline constexpr int64_t kPromptBatch = 512;
+
 // The engine's buffers (f32) for a batch of so many tokens, and one row of logits.
 uint64_t ActivationBytes(const ModelDimensions& dimensions, int64_t batch);
 

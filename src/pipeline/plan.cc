@@ -25,9 +25,6 @@
 namespace halftone {
 namespace {
 
-// Tokens that the engine runs at once while it reads a prompt.
-constexpr int64_t kBatch = 512;
-
 // Beyond this many bits nobody has measured a loss, so more are no better advice.
 constexpr double kEnoughBits = 9;
 
@@ -217,7 +214,7 @@ PlanReport Plan(const std::string& model, const PlanOptions& options) {
   report.ram_bytes = options.memory != 0 ? options.memory : ReadMachineMemory().available;
   report.vram_bytes = options.memory != 0 ? 0 : ReadGpuMemory().available;
   const uint64_t cache = KvCacheBytes(dimensions, options.context);
-  const uint64_t activations = ActivationBytes(dimensions, std::min(kBatch, options.context));
+  const uint64_t activations = ActivationBytes(dimensions, std::min(kPromptBatch, options.context));
   for (PlanRow& row : report.rows) {
     row.kv_cache_bytes = cache;
     row.activation_bytes = activations;

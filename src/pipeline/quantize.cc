@@ -374,9 +374,11 @@ struct Prepared {
   std::string fingerprint;
 };
 
+// `output`: empty where nothing will be written.
 Prepared Prepare(const std::shared_ptr<const Source>& source, const std::string& input,
-                 const QuantizeOptions& options) {
+                 const std::string& output, const QuantizeOptions& options) {
   Prepared prepared{MakePlan(source, options), {}, ""};
+  if (!output.empty()) CheckOutput(input, output, *prepared.plan.rewrite.container);
   const Needs needs = prepared.plan.recipe.needs();
   const bool by_target = HasTarget(options);
   const bool reads_text = needs >= Needs::kGram || by_target ||
@@ -416,8 +418,7 @@ QuantizeReport Quantize(const std::string& input, const std::string& output,
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const std::shared_ptr<const Source> source = Open(input);
-  CheckOutput(input, output, *MakePlan(source, options).rewrite.container);
-  const Prepared prepared = Prepare(source, input, options);
+  const Prepared prepared = Prepare(source, input, output, options);
   const QuantizePlan& plan = prepared.plan;
   QuantizeReport report = Report(plan, output, options);
   if (plan.recipe.needs() >= Needs::kGram) {
@@ -435,7 +436,7 @@ QuantizeReport Quantize(const std::string& input, const std::string& output,
 QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& options) {
   const auto source = Open(input);
   if (!HasTarget(options)) return PlanQuantize(source, options);
-  return Report(Prepare(source, input, options).plan, "", options);
+  return Report(Prepare(source, input, "", options).plan, "", options);
 }
 
 QuantizeReport PlanQuantize(std::shared_ptr<const Source> source, const QuantizeOptions& options) {

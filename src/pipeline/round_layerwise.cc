@@ -127,11 +127,10 @@ class LayerwiseRounder {
       transformed_ =
           TransformValues(plan_, *recipe_.transform, model_->weights, layer, *stages, pool_);
     }
-    TransformedValues values = transformed_;
     for (const std::string& name : FoldedNames(plan_, layer)) {
-      values[name] = Decode(RoundJob(by_name_.at(name), nullptr));
+      transformed_[name] = Decode(RoundJob(by_name_.at(name), nullptr));
     }
-    return LayerWith(values, model_->weights, layer, *model_->ops);
+    return LayerWith(transformed_, model_->weights, layer, *model_->ops);
   }
 
   // statistics: null where nothing was measured, because nothing meets the tensor or because an
@@ -186,10 +185,7 @@ class LayerwiseRounder {
       measured = &sorted;
     }
     Statistics statistics;
-    std::vector<float> mean_square;
     if (measured != nullptr && !measured->gram.empty()) {
-      for (int64_t i = 0; i < cols; ++i) mean_square.push_back(measured->gram[i * cols + i]);
-      statistics.mean_square = mean_square;
       statistics.gram = measured->gram;
       statistics.tokens = measured->tokens;
       statistics.drift = measured->drift;
