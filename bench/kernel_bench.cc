@@ -8,7 +8,7 @@
 //   kernel_bench --benchmark_filter=Model        a whole model's shapes: tokens/s
 //
 // HALFTONE_THREADS sets the threads (default: one for each processor), HALFTONE_ISA the
-// instructions.
+// instructions, HALFTONE_ACTIVATIONS=int8 rounds activations.
 
 #include <benchmark/benchmark.h>
 
@@ -32,6 +32,12 @@ namespace {
 int Threads() {
   const char* variable = std::getenv("HALFTONE_THREADS");
   return variable != nullptr ? std::atoi(variable) : 0;
+}
+
+Activations WhichActivations() {
+  const char* variable = std::getenv("HALFTONE_ACTIVATIONS");
+  return variable != nullptr && std::string(variable) == "int8" ? Activations::kInt8
+                                                                : Activations::kF32;
 }
 
 // One encoded row, repeated: encoding is slow and the kernels' speed does not depend on the values.
@@ -129,7 +135,7 @@ BENCHMARK(HandOff)->UseRealTime();
 // holds them. With a threshold: by LLM.int8(), one in a hundred values beyond 2.58.
 void Product(benchmark::State& state, const Grid* grid, int64_t rows, int64_t cols, int64_t tokens,
              std::optional<float> threshold) {
-  const auto ops = MakeCpuOps(Threads());
+  const auto ops = MakeCpuOps(Threads(), WhichActivations());
   const Tensor one = Weights(*grid, rows, cols);
   const int64_t count =
       tokens > 4 ? 1 : std::max<int64_t>(1, (96 << 20) / static_cast<int64_t>(one.bytes()));
@@ -241,7 +247,7 @@ class Model {
 };
 
 void Generate(benchmark::State& state, const ModelShape& shape) {
-  const auto ops = MakeCpuOps(Threads());
+  const auto ops = MakeCpuOps(Threads(), WhichActivations());
   Model model(*ops, shape, 64);
   for (auto _ : state) {
     for (int64_t t = 0; t < 64; ++t) model.Forward(t, 1);
@@ -252,7 +258,7 @@ void Generate(benchmark::State& state, const ModelShape& shape) {
 }
 
 void Prompt(benchmark::State& state, const ModelShape& shape) {
-  const auto ops = MakeCpuOps(Threads());
+  const auto ops = MakeCpuOps(Threads(), WhichActivations());
   Model model(*ops, shape, 512);
   for (auto _ : state) model.Forward(0, 512);
   state.counters["tokens/s"] = benchmark::Counter(512.0 * static_cast<double>(state.iterations()),

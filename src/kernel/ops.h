@@ -1,8 +1,8 @@
 // The operations a model is made of: one declaration each, behind which a processor's kernels hide.
 //
 // Activations are f32 in row-major [tokens, width] buffers that the backend allocates. Weights stay
-// on their grid and are decoded inside the matrix product; only LLM.int8() rounds activations, and
-// only where it is asked for. Everything is deterministic: a result
+// on their grid and are decoded inside the matrix product. Activations are rounded only where that
+// is asked for: by LLM.int8() and by Activations::kInt8. Everything is deterministic: a result
 // depends neither on the number of threads nor on which thread ran what.
 
 #pragma once
@@ -115,8 +115,16 @@ class Ops {
   virtual void SiluMultiply(float* gate, const float* up, int64_t n) = 0;
 };
 
+// What a matrix product does with its inputs.
+enum class Activations : uint8_t {
+  kF32,   // nothing: the outputs are those of the decoded weights, and a token's do not depend on
+          // what else is in its batch
+  kInt8,  // rounds them to 8 bits with a scale for each 32, where the weights' grid and the
+          // processor have integer products for it (kernel/cpu/rounded.h): several times as fast
+};
+
 // The CPU backend. threads counts the calling thread; 0: one for each processor. The instruction
 // set is chosen at run time; the environment variable HALFTONE_ISA=scalar|avx2|avx512 forces one.
-std::unique_ptr<Ops> MakeCpuOps(int threads);
+std::unique_ptr<Ops> MakeCpuOps(int threads, Activations activations = Activations::kF32);
 
 }  // namespace halftone

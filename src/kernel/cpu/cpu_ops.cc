@@ -21,6 +21,9 @@ constexpr int64_t kPanelFloats = 96 << 10;
 // Rows that are decoded at once for few tokens: what the product's inner loop takes together.
 constexpr int64_t kStripRows = 8;
 
+// Tokens that a panel multiplies before it moves on: their blocks stay in the second-level cache.
+constexpr int64_t kTokenBlock = 512;
+
 constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 struct CpuMatrix : Matrix {
@@ -63,8 +66,13 @@ struct CpuCache : KvCache {
 
 }  // namespace
 
-CpuOps::CpuOps(int threads, Isa isa)
-    : pool_(threads), isa_(isa), vector_(VectorOpsFor(isa)), int8_(Int8OpsFor(isa)) {}
+CpuOps::CpuOps(int threads, Isa isa, Activations activations)
+    : pool_(threads),
+      isa_(isa),
+      vector_(VectorOpsFor(isa)),
+      int8_(Int8OpsFor(isa)),
+      rounded_(activations == Activations::kInt8 && HasRoundedOps(isa) ? &RoundedOpsFor(isa)
+                                                                       : nullptr) {}
 
 template <class Body>
 void CpuOps::Split(int64_t n, int64_t unit, int64_t work, Body&& body) {
@@ -163,6 +171,58 @@ void CpuOps::MatMulInt8(const Int8Weights& w, float threshold, const float* x, i
   });
 }
 
+const RoundedBlock* CpuOps::RoundTokens(const float* x, int64_t tokens, int64_t cols) {
+  const int64_t count = RoundedBlocks(cols) * tokens;
+  if (count > rounded_count_) {
+    rounded_blocks_ = AllocateAligned(count * static_cast<int64_t>(sizeof(RoundedBlock)) / 4);
+    rounded_count_ = count;
+  }
+  auto* blocks = reinterpret_cast<RoundedBlock*>(rounded_blocks_.get());
+  Split(tokens, 1, tokens * cols, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) rounded_->round(x + t * cols, cols, blocks + t, tokens);
+  });
+  return blocks;
+}
+
+void CpuOps::MatMulRounded(const Tensor& w, const RoundedKernels& kernels, const float* x,
+                           int64_t tokens, float* y) {
+  const int64_t rows = w.rows(), cols = w.cols(), stretches = RoundedBlocks(cols);
+  const auto row_bytes = static_cast<int64_t>(w.row_bytes());
+  const RoundedBlock* blocks = RoundTokens(x, tokens, cols);
+  if (tokens < kFewTokens) {
+    Split(rows, kStripRows, rows * cols * tokens, [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; r += kStripRows) {
+        const uint8_t* from = w.data.data() + r * row_bytes;
+        const int64_t count = tokens == 1 ? end - r : std::min(kStripRows, end - r);
+        for (int64_t t = 0; t < tokens; ++t) {
+          kernels.dot(*w.grid, from, row_bytes, count, blocks + t, tokens, cols, y + t * rows + r);
+        }
+        if (tokens == 1) break;
+      }
+    });
+    return;
+  }
+  constexpr auto kPanelScratch = static_cast<int64_t>(sizeof(Panel) / sizeof(float));
+  ReserveScratch(kPanelScratch + std::min(tokens, kTokenBlock) * Panel::kRows);
+  Split(rows, Panel::kRows, rows * cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    auto& panel = *reinterpret_cast<Panel*>(Scratch(thread));
+    float* sums = Scratch(thread) + kPanelScratch;
+    for (int64_t r = begin; r < end; r += Panel::kRows) {
+      const int64_t count = std::min(Panel::kRows, end - r);
+      for (int64_t t0 = 0; t0 < tokens; t0 += kTokenBlock) {
+        const int64_t n = std::min(kTokenBlock, tokens - t0);
+        for (int64_t s = 0; s < stretches; ++s) {
+          kernels.unpack(*w.grid, w.data.data() + r * row_bytes, row_bytes, count, s, cols, panel);
+          rounded_->multiply(panel, kernels.form, blocks + s * tokens + t0, n, s == 0, sums);
+        }
+        for (int64_t t = 0; t < n; ++t) {
+          std::copy_n(sums + t * Panel::kRows, count, y + (t0 + t) * rows + r);
+        }
+      }
+    }
+  });
+}
+
 // The columns of x in the order in which the weights' blocks hold them.
 const float* CpuOps::Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens) {
   const auto cols = static_cast<int64_t>(order.size());
@@ -182,6 +242,9 @@ void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float*
   const CpuMatrix& w = Ours(matrix);
   if (w.int8) return MatMulInt8(*w.int8, w.threshold, x, tokens, y);
   if (w.tensor.order != nullptr) x = Gather(*w.tensor.order, x, tokens);
+  if (rounded_ != nullptr && w.kernels.rounded.dot != nullptr) {
+    return MatMulRounded(w.tensor, w.kernels.rounded, x, tokens, y);
+  }
   const uint64_t row_bytes = w.tensor.row_bytes();
   const int64_t strip = tokens <= 16 ? kStripRows : w.panel_rows;
   Split(w.rows, kStripRows, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
@@ -384,8 +447,8 @@ void CpuOps::SiluMultiply(float* gate, const float* up, int64_t n) {
   });
 }
 
-std::unique_ptr<Ops> MakeCpuOps(int threads) {
-  return std::make_unique<CpuOps>(threads, ChooseIsa());
+std::unique_ptr<Ops> MakeCpuOps(int threads, Activations activations) {
+  return std::make_unique<CpuOps>(threads, ChooseIsa(), activations);
 }
 
 }  // namespace halftone

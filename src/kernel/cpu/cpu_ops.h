@@ -6,7 +6,8 @@
 // shared by all of them.
 //
 // LLM.int8() is apart (int8_ops.h): tokens are rounded first, then panels of rows multiply them in
-// integers.
+// integers. So are products with rounded activations (rounded.h), where those are asked for and the
+// grid has them.
 //
 // One CpuOps serves one caller at a time.
 
@@ -21,6 +22,7 @@
 #include "kernel/cpu/decode.h"
 #include "kernel/cpu/int8_ops.h"
 #include "kernel/cpu/isa.h"
+#include "kernel/cpu/rounded.h"
 #include "kernel/cpu/vector_ops.h"
 #include "kernel/ops.h"
 
@@ -28,7 +30,7 @@ namespace halftone {
 
 class CpuOps : public Ops {
  public:
-  CpuOps(int threads, Isa isa);
+  CpuOps(int threads, Isa isa, Activations activations = Activations::kF32);
 
   int threads() const override { return pool_.threads(); }
   std::shared_ptr<float[]> Allocate(int64_t n) override;
@@ -65,6 +67,10 @@ class CpuOps : public Ops {
   template <class Body>
   void Split(int64_t n, int64_t unit, int64_t work, Body&& body);
   void MatMulInt8(const Int8Weights& w, float threshold, const float* x, int64_t tokens, float* y);
+  void MatMulRounded(const Tensor& w, const RoundedKernels& kernels, const float* x, int64_t tokens,
+                     float* y);
+  // Rounds tokens [tokens, cols]; block b of token t is at [b * tokens + t].
+  const RoundedBlock* RoundTokens(const float* x, int64_t tokens, int64_t cols);
   const float* Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens);
   // x [tokens, cols] with its columns as rows, in `turned`.
   const float* Turn(const float* x, int64_t tokens, int64_t cols, std::vector<float>& turned);
@@ -76,11 +82,14 @@ class CpuOps : public Ops {
   Isa isa_;
   const VectorOps& vector_;
   const Int8Ops& int8_;
+  const RoundedOps* rounded_;  // null where activations are not rounded
   std::shared_ptr<float[]> scratch_;  // [threads, scratch_floats_]
   int64_t scratch_floats_ = 0;
   std::shared_ptr<float[]> gathered_;  // inputs in the order of a matrix's blocks
   int64_t gathered_floats_ = 0;
   Int8Batch int8_batch_;
+  std::shared_ptr<float[]> rounded_blocks_;
+  int64_t rounded_count_ = 0;  // blocks that fit there
   std::vector<float> turned_left_, turned_right_;  // of AddOuterProducts
   // Two, since some models turn their local and global layers at different speeds.
   std::array<RopeTable, 2> rope_tables_;

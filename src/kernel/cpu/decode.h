@@ -7,6 +7,7 @@
 
 #include "grid/grid.h"
 #include "kernel/cpu/isa.h"
+#include "kernel/cpu/rounded.h"
 
 namespace halftone {
 
@@ -19,8 +20,9 @@ using DotRowsFunction = void (*)(const Grid& grid, const uint8_t* rows, int64_t 
                                  int64_t count, const float* x, int64_t cols, float* y);
 
 struct GridKernels {
-  DecodeFunction decode;
-  DotRowsFunction dot_rows;  // null where the grid has no fast kernel for the instruction set
+  DecodeFunction decode = nullptr;
+  DotRowsFunction dot_rows = nullptr;  // null where the grid has no fast kernel
+  RoundedKernels rounded;
 };
 
 // By Isa.

@@ -9,7 +9,7 @@ void Decode(const Grid& grid, const uint8_t* blocks, int64_t n, float* weights) 
   grid.Decode(blocks, n, weights);
 }
 
-constexpr GridKernels kGeneric = {&Decode, nullptr};
+constexpr GridKernels kGeneric = {&Decode, nullptr, {}};
 
 }  // namespace
 

@@ -60,19 +60,19 @@ HT_INLINE void PrefetchAhead(const uint8_t* rows, int64_t at, int64_t size) {
   }
 }
 
-HT_BEGIN_AVX512
-
-// 0, 1, ... 15.
-HT_INLINE __m512 Iota512() {
-  return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-
 // Scales wait in memory to be spread over a register: a broadcast from memory costs only a load,
 // while one from a register takes the shuffle port, which widening and looking up already fill.
 // Without this the compiler keeps them in registers.
 template <size_t kCount>
 HT_INLINE void KeepInMemory(float (&values)[kCount]) {
   asm("" : "+m"(values));
+}
+
+HT_BEGIN_AVX512
+
+// 0, 1, ... 15.
+HT_INLINE __m512 Iota512() {
+  return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
 // The four f16 at p. Converting straight from memory, too, spares the shuffle port.

@@ -5,6 +5,7 @@
 #include "grid/q4_0.h"
 #include "kernel/cpu/fast/avx2.h"
 #include "kernel/cpu/fast/avx512.h"
+#include "kernel/cpu/fast/codes.h"
 
 #if defined(__x86_64__)
 
@@ -44,6 +45,23 @@ struct Avx2Decoder<Q4_0> {
     sink(8, _mm256_mul_ps(_mm256_sub_ps(LowNibbles256(second), eight), d));
     sink(16, _mm256_mul_ps(_mm256_sub_ps(HighNibbles256(first), eight), d));
     sink(24, _mm256_mul_ps(_mm256_sub_ps(HighNibbles256(second), eight), d));
+  }
+};
+
+HT_END_TARGET
+
+HT_BEGIN_AVX2
+
+template <>
+struct Codes<Q4_0> {
+  static constexpr PanelForm kForm{.offset = 8};
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
+    constexpr int kBytes = Q4_0::kBytes;
+    sink.Steps(Halves256<kBytes>(blocks));
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) sink(j, Nibbles256(blocks + kBytes * j + 2));
   }
 };
 

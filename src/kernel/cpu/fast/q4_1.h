@@ -5,6 +5,7 @@
 #include "grid/q4_1.h"
 #include "kernel/cpu/fast/avx2.h"
 #include "kernel/cpu/fast/avx512.h"
+#include "kernel/cpu/fast/codes.h"
 
 #if defined(__x86_64__)
 
@@ -44,6 +45,24 @@ struct Avx2Decoder<Q4_1> {
     sink(8, _mm256_add_ps(_mm256_mul_ps(LowNibbles256(second), d), m));
     sink(16, _mm256_add_ps(_mm256_mul_ps(HighNibbles256(first), d), m));
     sink(24, _mm256_add_ps(_mm256_mul_ps(HighNibbles256(second), d), m));
+  }
+};
+
+HT_END_TARGET
+
+HT_BEGIN_AVX2
+
+template <>
+struct Codes<Q4_1> {
+  static constexpr PanelForm kForm{.minima = true};
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
+    constexpr int kBytes = Q4_1::kBytes;
+    sink.Steps(Halves256<kBytes>(blocks));
+    sink.Minima(_mm256_xor_ps(Halves256<kBytes>(blocks + 2), _mm256_set1_ps(-0.0f)));
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) sink(j, Nibbles256(blocks + kBytes * j + 4));
   }
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "grid/q4_k.h"
+#include "kernel/cpu/fast/codes.h"
 #include "kernel/cpu/fast/six_bit_pairs.h"
 
 #if defined(__x86_64__)
@@ -61,6 +62,30 @@ struct Avx2Decoder<Q4_K> {
         sink(64 * pair + 32 + i,
              _mm256_sub_ps(_mm256_mul_ps(d1, HighNibbles256(Bytes256(q + i))), m1));
       }
+    }
+  }
+};
+
+HT_END_TARGET
+
+HT_BEGIN_AVX2
+
+template <>
+struct Codes<Q4_K> {
+  static constexpr PanelForm kForm{.minima = true};
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
+    __m256 steps, minima;
+    SixBitScales(block, block + 4, steps, minima);
+    sink.Steps(steps);
+    sink.Minima(minima);
+    const __m256i four = _mm256_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int j = 0; j < 8; j += 2) {
+      const __m256i both = Load256(block + 16 + 16 * j);
+      sink(j, _mm256_and_si256(both, four));
+      sink(j + 1, _mm256_and_si256(_mm256_srli_epi16(both, 4), four));
     }
   }
 };

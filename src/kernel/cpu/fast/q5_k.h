@@ -3,6 +3,7 @@
 #pragma once
 
 #include "grid/q5_k.h"
+#include "kernel/cpu/fast/codes.h"
 #include "kernel/cpu/fast/six_bit_pairs.h"
 
 #if defined(__x86_64__)
@@ -84,6 +85,35 @@ struct Avx2Decoder<Q5_K> {
     const __m256i high = _mm256_slli_epi16(_mm256_and_si256(fifth, _mm256_set1_epi8(1)), 4);
     _mm256_store_si256(reinterpret_cast<__m256i*>(codes),
                        _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)), high));
+  }
+};
+
+HT_END_TARGET
+
+HT_BEGIN_AVX2
+
+template <>
+struct Codes<Q5_K> {
+  static constexpr PanelForm kForm{.minima = true};
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
+    __m256 steps, minima;
+    SixBitScales(block, block + 4, steps, minima);
+    sink.Steps(steps);
+    sink.Minima(minima);
+    const __m256i four = _mm256_set1_epi8(15), fifth = _mm256_set1_epi8(16);
+    const __m256i high = Load256(block + 16);
+#pragma GCC unroll 4
+    for (int j = 0; j < 8; j += 2) {
+      const __m256i both = Load256(block + 48 + 16 * j);
+      // Bits j and j + 1 of the high ones belong at bit 4.
+      const __m256i even = j < 4 ? _mm256_slli_epi16(high, 4 - j) : _mm256_srli_epi16(high, j - 4);
+      const __m256i odd = j < 3 ? _mm256_slli_epi16(high, 3 - j) : _mm256_srli_epi16(high, j - 3);
+      sink(j, _mm256_or_si256(_mm256_and_si256(both, four), _mm256_and_si256(even, fifth)));
+      sink(j + 1, _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(both, 4), four),
+                                  _mm256_and_si256(odd, fifth)));
+    }
   }
 };
 

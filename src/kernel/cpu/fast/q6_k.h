@@ -5,6 +5,7 @@
 #include "grid/q6_k.h"
 #include "kernel/cpu/fast/avx2.h"
 #include "kernel/cpu/fast/avx512.h"
+#include "kernel/cpu/fast/codes.h"
 
 #if defined(__x86_64__)
 
@@ -89,6 +90,39 @@ struct Avx2Decoder<Q6_K> {
                                         _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
     _mm256_store_si256(reinterpret_cast<__m256i*>(codes),
                        _mm256_sub_epi8(six, _mm256_set1_epi8(32)));
+  }
+};
+
+HT_END_TARGET
+
+HT_BEGIN_AVX2
+
+template <>
+struct Codes<Q6_K> {
+  static constexpr PanelForm kForm{.group = 16, .offset = 32};
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
+    const __m256 d = _mm256_set1_ps(Half256(block + 208));
+    const __m128i scales = Load128(block + 192);
+    sink.Steps(_mm256_mul_ps(d, Signed256(scales)),
+               _mm256_mul_ps(d, Signed256(_mm_srli_si128(scales, 8))));
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const __m256i low0 = Load256(block + 64 * half), low1 = Load256(block + 64 * half + 32);
+      const __m256i high = Load256(block + 128 + 32 * half);
+      sink(4 * half, Six(low0, _mm256_slli_epi16(high, 4)));
+      sink(4 * half + 1, Six(low1, _mm256_slli_epi16(high, 2)));
+      sink(4 * half + 2, Six(_mm256_srli_epi16(low0, 4), high));
+      sink(4 * half + 3, Six(_mm256_srli_epi16(low1, 4), _mm256_srli_epi16(high, 2)));
+    }
+  }
+
+ private:
+  // Bits 0-3 of `low` and 4-5 of `high`, byte by byte.
+  HT_INLINE static __m256i Six(__m256i low, __m256i high) {
+    return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)),
+                           _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
   }
 };
 

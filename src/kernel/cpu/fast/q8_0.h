@@ -5,6 +5,7 @@
 #include "grid/q8_0.h"
 #include "kernel/cpu/fast/avx2.h"
 #include "kernel/cpu/fast/avx512.h"
+#include "kernel/cpu/fast/codes.h"
 
 #if defined(__x86_64__)
 
@@ -53,6 +54,23 @@ struct Avx2Decoder<Q8_0> {
   HT_INLINE static __m256 Codes(const uint8_t* p) {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+  }
+};
+
+HT_END_TARGET
+
+HT_BEGIN_AVX2
+
+template <>
+struct Codes<Q8_0> {
+  static constexpr PanelForm kForm{.wide = true};
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
+    constexpr int kBytes = Q8_0::kBytes;
+    sink.Steps(Halves256<kBytes>(blocks));
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) sink(j, Load256(blocks + kBytes * j + 2));
   }
 };
 

@@ -10,8 +10,8 @@ namespace halftone {
 
 HT_BEGIN_AVX2
 
-// 16 bytes: scale 0, minimum 0, scale 1, minimum 1, ...
-HT_INLINE __m128i SixBitPairs(const uint8_t* packed) {
+// The scales, one a byte, and the minima.
+HT_INLINE void SixBitFields(const uint8_t* packed, __m128i& scales, __m128i& minima) {
   uint32_t a, b, c;
   std::memcpy(&a, packed, 4);
   std::memcpy(&b, packed + 4, 4);
@@ -19,10 +19,28 @@ HT_INLINE __m128i SixBitPairs(const uint8_t* packed) {
   // Four fields to a word: the first four pairs lie whole in a and b, the others have their low
   // bits in c and their high bits atop a and b.
   constexpr uint32_t kSix = 0x3F3F3F3F, kFour = 0x0F0F0F0F, kTop = 0x30303030;
-  const uint64_t scales = (a & kSix) | uint64_t{(c & kFour) | (a >> 2 & kTop)} << 32;
-  const uint64_t minima = (b & kSix) | uint64_t{(c >> 4 & kFour) | (b >> 2 & kTop)} << 32;
-  return _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<int64_t>(scales)),
-                           _mm_cvtsi64_si128(static_cast<int64_t>(minima)));
+  const uint64_t low = (a & kSix) | uint64_t{(c & kFour) | (a >> 2 & kTop)} << 32;
+  const uint64_t high = (b & kSix) | uint64_t{(c >> 4 & kFour) | (b >> 2 & kTop)} << 32;
+  scales = _mm_cvtsi64_si128(static_cast<int64_t>(low));
+  minima = _mm_cvtsi64_si128(static_cast<int64_t>(high));
+}
+
+// 16 bytes: scale 0, minimum 0, scale 1, minimum 1, ...
+HT_INLINE __m128i SixBitPairs(const uint8_t* packed) {
+  __m128i scales, minima;
+  SixBitFields(packed, scales, minima);
+  return _mm_unpacklo_epi8(scales, minima);
+}
+
+// d times the eight scales and dmin times the minima, the f16 d and dmin at `halves`.
+HT_INLINE void SixBitScales(const uint8_t* halves, const uint8_t* packed, __m256& steps,
+                            __m256& minima) {
+  __m128i low, high;
+  SixBitFields(packed, low, high);
+  steps = _mm256_mul_ps(_mm256_set1_ps(Half256(halves)),
+                        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(low)));
+  minima = _mm256_mul_ps(_mm256_set1_ps(Half256(halves + 2)),
+                         _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(high)));
 }
 
 // pairs[2 * g] = d * scale g, pairs[2 * g + 1] = dmin * minimum g, the f16 d and dmin at `halves`.

@@ -1,0 +1,367 @@
+// Products with rounded activations (kernel/cpu/rounded.h) in registers: what all grids share.
+//
+// A grid G with such a kernel specializes Codes<G>, for 256 columns a step:
+//   static constexpr PanelForm kForm;       as stated below; offset 0 where codes are signed
+//   template <class Sink> static void Visit(const uint8_t* blocks, Sink& sink);
+// Visit calls first sink.Steps(s) with the steps of the 8 groups of 32, or sink.Steps(low, high) with
+// those of the 16 groups of 16; then, if the form has minima, sink.Minima likewise; then sink(j, c)
+// for j = 0 ... 7 with the codes of columns 32j to 32j + 31 in their order. A weight is
+//   step * (code - offset) - minimum
+// One description serves all instruction sets: it is AVX2 throughout, inlined into what uses it.
+
+#pragma once
+
+#include "kernel/cpu/fast/avx2.h"
+#include "kernel/cpu/rounded.h"
+
+#if defined(__x86_64__)
+
+#if defined(__clang__)
+#define HT_BEGIN_VNNI                                                            \
+  _Pragma(                                                                       \
+      "clang attribute push(__attribute__((target(\"avx2,fma,f16c,bmi2,avx512f," \
+      "avx512bw,avx512dq,avx512vl,avx512vnni\"))), apply_to = function)")
+#else
+#define HT_BEGIN_VNNI         \
+  _Pragma("GCC push_options") \
+      _Pragma("GCC target(\"avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni\")")
+#endif
+
+namespace halftone {
+
+template <class G>
+struct Codes;
+
+HT_BEGIN_AVX2
+
+HT_INLINE __m256i Load256(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+HT_INLINE __m128i Load128(const void* p) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
+
+// The low and the high 4 bits of 16 bytes, one after the other (grid/nibbles.h).
+HT_INLINE __m256i Nibbles256(const uint8_t* p) {
+  const __m128i bytes = Load128(p);
+  return _mm256_and_si256(_mm256_inserti128_si256(_mm256_castsi128_si256(bytes),
+                                                  _mm_srli_epi16(bytes, 4), 1),
+                          _mm256_set1_epi8(15));
+}
+
+// Codes of 5 bits, the fifth in a word of their own.
+HT_INLINE __m256i FiveBits256(const uint8_t* fifth, const uint8_t* four) {
+  int32_t word;
+  std::memcpy(&word, fifth, sizeof word);
+  // Byte e / 8 of the word to byte e, of which bit e % 8 counts.
+  const __m256i bytes = _mm256_shuffle_epi8(
+      _mm256_set1_epi32(word),
+      _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+  const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+  const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+  return _mm256_or_si256(Nibbles256(four), _mm256_and_si256(set, _mm256_set1_epi8(16)));
+}
+
+// 16 levels, `factor` times which are integers, as bytes; and the levels of 32 codes.
+HT_INLINE __m128i Levels256(const float* levels, int factor) {
+  alignas(16) int8_t bytes[16];
+  for (int i = 0; i < 16; ++i) bytes[i] = static_cast<int8_t>(levels[i] * factor);
+  return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
+}
+HT_INLINE __m256i LookUp256(__m128i levels, __m256i codes) {
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(levels), codes);
+}
+
+// The f16 numbers at p, p + stride ... p + 7 * stride.
+template <int kStride>
+HT_INLINE __m256 Halves256(const uint8_t* p) {
+  int16_t h[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) std::memcpy(&h[i], p + i * kStride, sizeof h[i]);
+  return _mm256_cvtph_ps(_mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]));
+}
+
+// 8 bytes as numbers.
+HT_INLINE __m256 Unsigned256(__m128i bytes) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+}
+HT_INLINE __m256 Signed256(__m128i bytes) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+
+// Each of two neighbouring groups of 16 over the lanes of its columns: pair j % 4 of 8 numbers.
+HT_INLINE __m256 SpreadPair(__m256 eight, int j) {
+  const __m256i index = _mm256_add_epi32(_mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1),
+                                         _mm256_set1_epi32(2 * (j % 4)));
+  return _mm256_permutevar8x32_ps(eight, index);
+}
+
+// How codes of one row and of a token are multiplied, four columns to a sum of 32 bits. Signed codes
+// (PanelForm::wide) are made unsigned by adding kOffset first, where there is one.
+
+// Bytes' products in pairs of 16 bits, which must hold them: a signed code's magnitude is taken and
+// its sign goes to the activation.
+struct ProductAvx2 {
+  static constexpr int kOffset = 0;
+  template <bool kSigned>
+  HT_INLINE static __m256i Of(__m256i codes, __m256i x) {
+    const __m256i pairs =
+        kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
+                : _mm256_maddubs_epi16(codes, x);
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  }
+};
+
+// AVX-512 VNNI. As text, since the function that this becomes part of is compiled for AVX2, too.
+struct ProductVnni {
+  static constexpr int kOffset = 128;
+  template <bool kSigned>
+  HT_INLINE static __m256i Of(__m256i codes, __m256i x) {
+    if (kSigned) codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+    __m256i sums = _mm256_setzero_si256();
+    asm("vpdpbusd %2, %1, %0" : "+x"(sums) : "x"(codes), "xm"(x));
+    return sums;
+  }
+};
+
+// The form of a panel for a product.
+template <class C, class Product>
+constexpr PanelForm FormFor() {
+  PanelForm form = C::kForm;
+  if (form.wide) form.offset = Product::kOffset;
+  return form;
+}
+
+// The sum of one row's products with a token.
+template <class C, class Product>
+struct DotCodes {
+  static constexpr PanelForm kForm = FormFor<C, Product>();
+  const RoundedBlock* x;
+  __m256 sum;
+  __m256 low, high;            // steps times the token's scales, for groups of 16
+  alignas(32) float steps[8];  // the same for groups of 32
+
+  HT_INLINE void Steps(__m256 s) {
+    if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
+    _mm256_store_ps(steps, _mm256_mul_ps(s, _mm256_load_ps(x->scale)));
+    KeepInMemory(steps);
+  }
+  HT_INLINE void Steps(__m256 l, __m256 h) {
+    if constexpr (kForm.offset != 0) {
+      const __m256 offset = _mm256_set1_ps(kForm.offset);
+      Take(_mm256_mul_ps(l, offset), x->sum16);
+      Take(_mm256_mul_ps(h, offset), x->sum16 + 8);
+    }
+    const __m256 scale = _mm256_load_ps(x->scale);
+    const __m256i first = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    const __m256i second = _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7);
+    low = _mm256_mul_ps(l, _mm256_permutevar8x32_ps(scale, first));
+    high = _mm256_mul_ps(h, _mm256_permutevar8x32_ps(scale, second));
+  }
+  HT_INLINE void Minima(__m256 m) { Take(m, x->sum); }
+  HT_INLINE void Minima(__m256 l, __m256 h) {
+    Take(l, x->sum16);
+    Take(h, x->sum16 + 8);
+  }
+  HT_INLINE void operator()(int j, __m256i codes) {
+    const __m256i products = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j));
+    const __m256 step =
+        kForm.group == 32 ? _mm256_broadcast_ss(steps + j) : SpreadPair(j < 4 ? low : high, j);
+    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), step, sum);
+  }
+
+ private:
+  HT_INLINE void Take(__m256 m, const float* sums) {
+    sum = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), sum);
+  }
+};
+
+// Four rows at a time, which share the token's blocks; kernel/cpu/rounded.h has the arguments.
+template <class C, class Product>
+HT_INLINE void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes,
+                              int64_t count, const RoundedBlock* x, int64_t stride, int64_t cols,
+                              float* y) {
+  const int64_t steps = cols / kRoundedColumns, rest = cols % kRoundedColumns;
+  const int64_t step_bytes = 4 * row_bytes / RoundedBlocks(cols);
+  for (int64_t r = 0; r < count; r += 4, rows += 4 * row_bytes) {
+    const int64_t n = std::min<int64_t>(4, count - r);
+    C a(grid, rows, 0, cols);
+    C b(grid, rows + std::min<int64_t>(1, n - 1) * row_bytes, 0, cols);
+    C c(grid, rows + std::min<int64_t>(2, n - 1) * row_bytes, 0, cols);
+    C e(grid, rows + std::min<int64_t>(3, n - 1) * row_bytes, 0, cols);
+    DotCodes<C, Product> sa{x, _mm256_setzero_ps(), {}, {}, {}}, sb = sa, sc = sa, se = sa;
+    for (int64_t i = 0; i < steps; ++i) {
+      PrefetchAhead(rows, i * step_bytes, step_bytes);
+      a.Step(sa);
+      b.Step(sb);
+      c.Step(sc);
+      e.Step(se);
+      sa.x = sb.x = sc.x = se.x = x + (i + 1) * stride;
+    }
+    if (rest > 0) a.Rest(sa, rest), b.Rest(sb, rest), c.Rest(sc, rest), e.Rest(se, rest);
+    float sums[4];
+    _mm_storeu_ps(sums, Sums256(sa.sum, sb.sum, sc.sum, se.sum));
+    std::copy(sums, sums + n, y + r);
+  }
+}
+
+// One row's stretch as a panel wants it before rows are turned.
+template <class C, class Product>
+struct RowOfPanel {
+  uint8_t* codes;  // [256]
+  float* steps;    // [16]
+  float* minima;   // [16]
+
+  HT_INLINE void Steps(__m256 s) { _mm256_store_ps(steps, s); }
+  HT_INLINE void Steps(__m256 l, __m256 h) {
+    _mm256_store_ps(steps, l);
+    _mm256_store_ps(steps + 8, h);
+  }
+  HT_INLINE void Minima(__m256 m) { _mm256_store_ps(minima, m); }
+  HT_INLINE void Minima(__m256 l, __m256 h) {
+    _mm256_store_ps(minima, l);
+    _mm256_store_ps(minima + 8, h);
+  }
+  HT_INLINE void operator()(int j, __m256i c) {
+    if (FormFor<C, Product>().wide && Product::kOffset != 0) {
+      c = _mm256_xor_si256(c, _mm256_set1_epi8(-128));
+    }
+    _mm256_store_si256(reinterpret_cast<__m256i*>(codes + 32 * j), c);
+  }
+};
+
+// unpacklo and unpackhi of pairs of floats.
+HT_INLINE __m256 LowPairs256(__m256 a, __m256 b) {
+  return _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+}
+HT_INLINE __m256 HighPairs256(__m256 a, __m256 b) {
+  return _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+}
+
+// Turns 8 x 8 words: to[i * to_stride + j] = from[j * from_stride + i].
+HT_INLINE void TurnWords(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+  __m256 a[8], b[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) a[i] = _mm256_load_ps(from + i * from_stride);
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    a[i] = LowPairs256(b[i], b[i + 2]);
+    a[i + 1] = HighPairs256(b[i], b[i + 2]);
+    a[i + 2] = LowPairs256(b[i + 1], b[i + 3]);
+    a[i + 3] = HighPairs256(b[i + 1], b[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    _mm256_store_ps(to + i * to_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+    _mm256_store_ps(to + (i + 4) * to_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+  }
+}
+
+template <class C, class Product>
+HT_INLINE void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                           int64_t stretch, int64_t cols, Panel& panel) {
+  constexpr int64_t kTurned = 8;  // rows at a time
+  constexpr int64_t kGroups = kRoundedColumns / C::kForm.group;
+  const int64_t columns = std::min(kRoundedColumns, cols - stretch * kRoundedColumns);
+  for (int64_t r0 = 0; r0 < Panel::kRows; r0 += kTurned) {
+    if (r0 >= count) {
+      // Anything will do that is a number.
+      for (int64_t g = 0; g < kGroups; ++g) {
+        std::fill_n(panel.step + g * Panel::kRows + r0, kTurned, 0.0f);
+        std::fill_n(panel.minimum + g * Panel::kRows + r0, kTurned, 0.0f);
+      }
+      continue;
+    }
+    for (int64_t i = 0; i < kTurned; ++i) {
+      const int64_t r = std::min(r0 + i, count - 1);
+      C reader(grid, rows + r * row_bytes, stretch, cols);
+      RowOfPanel<C, Product> sink{panel.rows + i * kRoundedColumns,
+                                  panel.row_steps + i * 16, panel.row_minima + i * 16};
+      if (columns == kRoundedColumns) {
+        reader.Step(sink);
+      } else {
+        reader.Rest(sink, columns);
+      }
+    }
+    const auto* codes = reinterpret_cast<const float*>(panel.rows);
+    auto* turned = reinterpret_cast<float*>(panel.codes);
+    for (int64_t k = 0; k < kRoundedColumns / 4; k += 8) {
+      TurnWords(codes + k, kRoundedColumns / 4, turned + k * Panel::kRows + r0, Panel::kRows);
+    }
+    for (int64_t g = 0; g < kGroups; g += 8) {
+      TurnWords(panel.row_steps + g, 16, panel.step + g * Panel::kRows + r0, Panel::kRows);
+      if (C::kForm.minima) {
+        TurnWords(panel.row_minima + g, 16, panel.minimum + g * Panel::kRows + r0, Panel::kRows);
+      }
+    }
+  }
+}
+
+// Reads rows of a grid whose blocks are all alike, 256 columns at a time.
+template <class G>
+struct CodesOfBlocks {
+  static constexpr PanelForm kForm = Codes<G>::kForm;
+  static constexpr int64_t kBytes = kRoundedColumns / G::kBlock * G::kBytes;
+  const uint8_t* at;
+
+  HT_INLINE CodesOfBlocks(const Grid& /*grid*/, const uint8_t* row, int64_t stretch,
+                          int64_t /*cols*/)
+      : at(row + stretch * kBytes) {}
+
+  template <class Sink>
+  HT_INLINE void Step(Sink& sink) {
+    Codes<G>::Visit(at, sink);
+    at += kBytes;
+  }
+  // The last columns, fewer than a step, as if blocks of zeros followed.
+  template <class Sink>
+  HT_INLINE void Rest(Sink& sink, int64_t columns) {
+    uint8_t padded[kBytes] = {};
+    std::memcpy(padded, at, static_cast<size_t>(columns / G::kBlock * G::kBytes));
+    Codes<G>::Visit(padded, sink);
+  }
+};
+
+template <class C>
+void DotCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                  const RoundedBlock* x, int64_t stride, int64_t cols, float* y) {
+  DotRowsOfCodes<C, ProductAvx2>(grid, rows, row_bytes, count, x, stride, cols, y);
+}
+template <class C>
+void UnpackCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                     int64_t stretch, int64_t cols, Panel& panel) {
+  UnpackCodes<C, ProductAvx2>(grid, rows, row_bytes, count, stretch, cols, panel);
+}
+
+HT_END_TARGET
+
+HT_BEGIN_VNNI
+
+template <class C>
+void DotCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                  const RoundedBlock* x, int64_t stride, int64_t cols, float* y) {
+  DotRowsOfCodes<C, ProductVnni>(grid, rows, row_bytes, count, x, stride, cols, y);
+}
+template <class C>
+void UnpackCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                     int64_t stretch, int64_t cols, Panel& panel) {
+  UnpackCodes<C, ProductVnni>(grid, rows, row_bytes, count, stretch, cols, panel);
+}
+
+HT_END_TARGET
+
+template <class C>
+constexpr RoundedKernels kRoundedAvx2 = {FormFor<C, ProductAvx2>(), &DotCodesAvx2<C>,
+                                         &UnpackCodesAvx2<C>};
+template <class C>
+constexpr RoundedKernels kRoundedVnni = {FormFor<C, ProductVnni>(), &DotCodesVnni<C>,
+                                         &UnpackCodesVnni<C>};
+
+}  // namespace halftone
+
+#endif
