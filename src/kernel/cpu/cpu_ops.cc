@@ -212,8 +212,13 @@ void CpuOps::MatMulRounded(const Tensor& w, const RoundedKernels& kernels, const
       for (int64_t t0 = 0; t0 < tokens; t0 += kTokenBlock) {
         const int64_t n = std::min(kTokenBlock, tokens - t0);
         for (int64_t s = 0; s < stretches; ++s) {
-          kernels.unpack(*w.grid, w.data.data() + r * row_bytes, row_bytes, count, s, cols, panel);
-          rounded_->multiply(panel, kernels.form, blocks + s * tokens + t0, n, s == 0, sums);
+          const int64_t columns = std::min(kRoundedColumns, cols - s * kRoundedColumns);
+          for (int plane = 0; plane < kernels.form.planes; ++plane) {
+            kernels.unpack(*w.grid, w.data.data() + r * row_bytes, row_bytes, count, s, cols, plane,
+                           panel);
+            rounded_->multiply(panel, kernels.form, columns, blocks + s * tokens + t0, n,
+                               s == 0 && plane == 0, sums);
+          }
         }
         for (int64_t t = 0; t < n; ++t) {
           std::copy_n(sums + t * Panel::kRows, count, y + (t0 + t) * rows + r);

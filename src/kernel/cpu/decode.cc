@@ -19,10 +19,10 @@ constexpr const GridKernelTable* kTables[] = {
 
 }  // namespace
 
-const GridKernels& KernelsFor(const Grid& grid, Isa isa) {
+GridKernels KernelsFor(const Grid& grid, Isa isa) {
   const auto grids = AllGrids();
   const auto index = std::ranges::find(grids, &grid) - grids.begin();
-  if (index == std::ssize(grids)) return GroupedKernels(isa);
+  if (index == std::ssize(grids)) return GroupedKernels(grid, isa);
   return (*kTables[index])[static_cast<size_t>(isa)];
 }
 

@@ -28,9 +28,9 @@ struct GridKernels {
 // By Isa.
 using GridKernelTable = std::array<GridKernels, 3>;
 
-const GridKernels& KernelsFor(const Grid& grid, Isa isa);
+GridKernels KernelsFor(const Grid& grid, Isa isa);
 
-// Those of every grid of grid/grouped.h.
-const GridKernels& GroupedKernels(Isa isa);
+// Those of a grid of grid/grouped.h.
+GridKernels GroupedKernels(const Grid& grid, Isa isa);
 
 }  // namespace halftone

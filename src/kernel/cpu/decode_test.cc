@@ -63,7 +63,7 @@ TEST(DecodeTest, FusedProductsGiveTheBitsOfDecodedOnes) {
   for (const Grid* grid : AllGrids()) {
     for (const Isa isa : kIsas) {
       if (!IsaAvailable(isa)) continue;
-      const GridKernels& kernels = KernelsFor(*grid, isa);
+      const GridKernels kernels = KernelsFor(*grid, isa);
       if (kernels.dot_rows == nullptr) continue;
       ++fused;
       for (const int64_t cols : Lengths(*grid)) {

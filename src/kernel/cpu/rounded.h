@@ -61,6 +61,7 @@ struct PanelForm {
   int offset = 0;        // what codes are above their levels
   bool minima = false;
   bool wide = false;     // codes need all 8 bits; without an offset they are signed
+  int planes = 1;        // levels that need 16 bits are the sum of two planes of codes
 };
 
 // The kernels of one grid on one instruction set; null functions where it has none.
@@ -72,10 +73,10 @@ struct RoundedKernels {
   void (*dot)(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
               const RoundedBlock* x, int64_t stride, int64_t cols, float* y) = nullptr;
 
-  // Fills the panel with columns [256 * stretch, 256 * stretch + 256) of `count` <= 64 rows; what
-  // lies beyond the rows' end has zero steps, rows beyond `count` have any values.
+  // Fills the panel with columns [256 * stretch, 256 * stretch + 256) of `count` <= 64 rows, one
+  // plane of them; what lies beyond the rows' end has zero steps, as have rows beyond `count`.
   void (*unpack)(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                 int64_t stretch, int64_t cols, Panel& panel) = nullptr;
+                 int64_t stretch, int64_t cols, int plane, Panel& panel) = nullptr;
 };
 
 struct RoundedOps {
@@ -83,10 +84,11 @@ struct RoundedOps {
   // is not finite has a scale of NaN.
   void (*round)(const float* x, int64_t cols, RoundedBlock* blocks, int64_t stride);
 
-  // sums[t, r] += the panel's products with `tokens` tokens, whose blocks lie one after another;
-  // sums: [tokens, Panel::kRows], aligned to 64 bytes. `first`: as if sums were zero before.
-  void (*multiply)(const Panel& panel, const PanelForm& form, const RoundedBlock* x, int64_t tokens,
-                   bool first, float* sums);
+  // sums[t, r] += the products of the panel's first `columns` columns with `tokens` tokens, whose
+  // blocks lie one after another; sums: [tokens, Panel::kRows], aligned to 64 bytes. `first`: as if
+  // sums were zero before.
+  void (*multiply)(const Panel& panel, const PanelForm& form, int64_t columns,
+                   const RoundedBlock* x, int64_t tokens, bool first, float* sums);
 };
 
 // Whether this processor has the integer products that the kernels of `isa` are made of. Where not,

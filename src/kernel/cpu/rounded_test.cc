@@ -108,8 +108,9 @@ class RoundedTest : public testing::TestWithParam<Isa> {
   }
 
   static double Tolerance(const GroupedSpec& spec) {
-    if (spec.value == Real::kBf16) return 0x1p-8;
-    return spec.value == Real::kF16 ? 0x1p-11 : 2e-6;
+    const double cut = spec.levels == GroupedLevels::kInteger ? 0 : 1.0 / 4096;
+    if (spec.value == Real::kBf16) return cut + 0x1p-8;
+    return cut + (spec.value == Real::kF16 ? 0x1p-10 : 2e-6);
   }
 
   std::unique_ptr<CpuOps> ops_;

@@ -7,7 +7,8 @@
 // those of the 16 groups of 16; then, if the form has minima, sink.Minima likewise; then sink(j, c)
 // for j = 0 ... 7 with the codes of columns 32j to 32j + 31 in their order. A weight is
 //   step * (code - offset) - minimum
-// One description serves all instruction sets: it is AVX2 throughout, inlined into what uses it.
+// Grids whose blocks are one group of 32 derive from CodesOfGroups<G>, below, and say what one block
+// holds. One description serves all instruction sets: it is AVX2 throughout, inlined into what uses it.
 
 #pragma once
 
@@ -96,6 +97,26 @@ HT_INLINE __m256 SpreadPair(__m256 eight, int j) {
   return _mm256_permutevar8x32_ps(eight, index);
 }
 
+// What grids share whose blocks are one group of 32 with an f16 step in front. Codes<G>::Of(block)
+// gives the codes; Step, Steps, Minimum and Minima may be its own.
+template <class G>
+struct CodesOfGroups {
+  static_assert(G::kBlock == 32);
+  HT_INLINE static float Step(const uint8_t* block) { return Half256(block); }
+  HT_INLINE static __m256 Steps(const uint8_t* blocks) { return Halves256<G::kBytes>(blocks); }
+  HT_INLINE static float Minimum(const uint8_t* /*block*/) { return 0; }
+  HT_INLINE static __m256 Minima(const uint8_t* /*blocks*/) { return _mm256_setzero_ps(); }
+
+  template <class Sink>
+  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
+    using C = Codes<G>;
+    sink.Steps(C::Steps(blocks));
+    if constexpr (C::kForm.minima) sink.Minima(C::Minima(blocks));
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) sink(j, C::Of(blocks + j * G::kBytes));
+  }
+};
+
 // How codes of one row and of a token are multiplied, four columns to a sum of 32 bits. Signed codes
 // (PanelForm::wide) are made unsigned by adding kOffset first, where there is one.
 
@@ -138,13 +159,11 @@ struct DotCodes {
   static constexpr PanelForm kForm = FormFor<C, Product>();
   const RoundedBlock* x;
   __m256 sum;
-  __m256 low, high;            // steps times the token's scales, for groups of 16
-  alignas(32) float steps[8];  // the same for groups of 32
+  __m256 low, high;  // steps times the token's scales; groups of 32 are all in `low`
 
   HT_INLINE void Steps(__m256 s) {
     if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
-    _mm256_store_ps(steps, _mm256_mul_ps(s, _mm256_load_ps(x->scale)));
-    KeepInMemory(steps);
+    low = _mm256_mul_ps(s, _mm256_load_ps(x->scale));
   }
   HT_INLINE void Steps(__m256 l, __m256 h) {
     if constexpr (kForm.offset != 0) {
@@ -163,10 +182,19 @@ struct DotCodes {
     Take(l, x->sum16);
     Take(h, x->sum16 + 8);
   }
+  // The codes of group g of 32 alone, for the end of a row; Clear comes first.
+  HT_INLINE void Clear() {}
+  HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
+    const __m256i products = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * g));
+    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_set1_ps(step * x->scale[g]), sum);
+    const float taken = (step * kForm.offset + minimum) * x->sum[g];
+    sum = _mm256_sub_ps(sum, _mm256_zextps128_ps256(_mm_set_ss(taken)));
+  }
   HT_INLINE void operator()(int j, __m256i codes) {
     const __m256i products = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j));
-    const __m256 step =
-        kForm.group == 32 ? _mm256_broadcast_ss(steps + j) : SpreadPair(j < 4 ? low : high, j);
+    const __m256 step = kForm.group == 32
+                            ? _mm256_permutevar8x32_ps(low, _mm256_set1_epi32(j))
+                            : SpreadPair(j < 4 ? low : high, j);
     sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), step, sum);
   }
 
@@ -185,20 +213,23 @@ HT_INLINE void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row
   const int64_t step_bytes = 4 * row_bytes / RoundedBlocks(cols);
   for (int64_t r = 0; r < count; r += 4, rows += 4 * row_bytes) {
     const int64_t n = std::min<int64_t>(4, count - r);
-    C a(grid, rows, 0, cols);
-    C b(grid, rows + std::min<int64_t>(1, n - 1) * row_bytes, 0, cols);
-    C c(grid, rows + std::min<int64_t>(2, n - 1) * row_bytes, 0, cols);
-    C e(grid, rows + std::min<int64_t>(3, n - 1) * row_bytes, 0, cols);
-    DotCodes<C, Product> sa{x, _mm256_setzero_ps(), {}, {}, {}}, sb = sa, sc = sa, se = sa;
-    for (int64_t i = 0; i < steps; ++i) {
-      PrefetchAhead(rows, i * step_bytes, step_bytes);
-      a.Step(sa);
-      b.Step(sb);
-      c.Step(sc);
-      e.Step(se);
-      sa.x = sb.x = sc.x = se.x = x + (i + 1) * stride;
+    DotCodes<C, Product> sa{x, _mm256_setzero_ps(), {}, {}}, sb = sa, sc = sa, se = sa;
+    for (int plane = 0; plane < C::kForm.planes; ++plane) {
+      C a(grid, rows, 0, plane);
+      C b(grid, rows + std::min<int64_t>(1, n - 1) * row_bytes, 0, plane);
+      C c(grid, rows + std::min<int64_t>(2, n - 1) * row_bytes, 0, plane);
+      C e(grid, rows + std::min<int64_t>(3, n - 1) * row_bytes, 0, plane);
+      sa.x = sb.x = sc.x = se.x = x;
+      for (int64_t i = 0; i < steps; ++i) {
+        if (plane == 0) PrefetchAhead(rows, i * step_bytes, step_bytes);
+        a.Step(sa);
+        b.Step(sb);
+        c.Step(sc);
+        e.Step(se);
+        sa.x = sb.x = sc.x = se.x = x + (i + 1) * stride;
+      }
+      if (rest > 0) a.Rest(sa, rest), b.Rest(sb, rest), c.Rest(sc, rest), e.Rest(se, rest);
     }
-    if (rest > 0) a.Rest(sa, rest), b.Rest(sb, rest), c.Rest(sc, rest), e.Rest(se, rest);
     float sums[4];
     _mm_storeu_ps(sums, Sums256(sa.sum, sb.sum, sc.sum, se.sum));
     std::copy(sums, sums + n, y + r);
@@ -221,6 +252,15 @@ struct RowOfPanel {
   HT_INLINE void Minima(__m256 l, __m256 h) {
     _mm256_store_ps(minima, l);
     _mm256_store_ps(minima + 8, h);
+  }
+  HT_INLINE void Clear() {
+    std::fill_n(steps, 8, 0.0f);
+    std::fill_n(minima, 8, 0.0f);
+  }
+  HT_INLINE void One(int g, __m256i c, float step, float minimum) {
+    (*this)(g, c);
+    steps[g] = step;
+    minima[g] = minimum;
   }
   HT_INLINE void operator()(int j, __m256i c) {
     if (FormFor<C, Product>().wide && Product::kOffset != 0) {
@@ -264,7 +304,7 @@ HT_INLINE void TurnWords(const float* from, int64_t from_stride, float* to, int6
 
 template <class C, class Product>
 HT_INLINE void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                           int64_t stretch, int64_t cols, Panel& panel) {
+                           int64_t stretch, int64_t cols, int plane, Panel& panel) {
   constexpr int64_t kTurned = 8;  // rows at a time
   constexpr int64_t kGroups = kRoundedColumns / C::kForm.group;
   const int64_t columns = std::min(kRoundedColumns, cols - stretch * kRoundedColumns);
@@ -279,7 +319,7 @@ HT_INLINE void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_by
     }
     for (int64_t i = 0; i < kTurned; ++i) {
       const int64_t r = std::min(r0 + i, count - 1);
-      C reader(grid, rows + r * row_bytes, stretch, cols);
+      C reader(grid, rows + r * row_bytes, stretch, plane);
       RowOfPanel<C, Product> sink{panel.rows + i * kRoundedColumns,
                                   panel.row_steps + i * 16, panel.row_minima + i * 16};
       if (columns == kRoundedColumns) {
@@ -309,8 +349,7 @@ struct CodesOfBlocks {
   static constexpr int64_t kBytes = kRoundedColumns / G::kBlock * G::kBytes;
   const uint8_t* at;
 
-  HT_INLINE CodesOfBlocks(const Grid& /*grid*/, const uint8_t* row, int64_t stretch,
-                          int64_t /*cols*/)
+  HT_INLINE CodesOfBlocks(const Grid& /*grid*/, const uint8_t* row, int64_t stretch, int /*plane*/)
       : at(row + stretch * kBytes) {}
 
   template <class Sink>
@@ -318,12 +357,15 @@ struct CodesOfBlocks {
     Codes<G>::Visit(at, sink);
     at += kBytes;
   }
-  // The last columns, fewer than a step, as if blocks of zeros followed.
+  // The last columns, fewer than a step. Only of grids whose blocks are shorter than a step.
   template <class Sink>
   HT_INLINE void Rest(Sink& sink, int64_t columns) {
-    uint8_t padded[kBytes] = {};
-    std::memcpy(padded, at, static_cast<size_t>(columns / G::kBlock * G::kBytes));
-    Codes<G>::Visit(padded, sink);
+    if constexpr (G::kBlock < kRoundedColumns) {
+      sink.Clear();
+      for (int g = 0; g < columns / G::kBlock; ++g, at += G::kBytes) {
+        sink.One(g, Codes<G>::Of(at), Codes<G>::Step(at), Codes<G>::Minimum(at));
+      }
+    }
   }
 };
 
@@ -334,8 +376,8 @@ void DotCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int6
 }
 template <class C>
 void UnpackCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                     int64_t stretch, int64_t cols, Panel& panel) {
-  UnpackCodes<C, ProductAvx2>(grid, rows, row_bytes, count, stretch, cols, panel);
+                     int64_t stretch, int64_t cols, int plane, Panel& panel) {
+  UnpackCodes<C, ProductAvx2>(grid, rows, row_bytes, count, stretch, cols, plane, panel);
 }
 
 HT_END_TARGET
@@ -349,8 +391,8 @@ void DotCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int6
 }
 template <class C>
 void UnpackCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                     int64_t stretch, int64_t cols, Panel& panel) {
-  UnpackCodes<C, ProductVnni>(grid, rows, row_bytes, count, stretch, cols, panel);
+                     int64_t stretch, int64_t cols, int plane, Panel& panel) {
+  UnpackCodes<C, ProductVnni>(grid, rows, row_bytes, count, stretch, cols, plane, panel);
 }
 
 HT_END_TARGET

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <bit>
+
 #include "grid/mxfp4.h"
 #include "kernel/cpu/fast/codes.h"
 
@@ -12,24 +14,23 @@ namespace halftone {
 HT_BEGIN_AVX2
 
 template <>
-struct Codes<MXFP4> {
+struct Codes<MXFP4> : CodesOfGroups<MXFP4> {
   static constexpr PanelForm kForm{.wide = true};
 
-  template <class Sink>
-  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
+  HT_INLINE static __m256i Of(const uint8_t* block) {
+    return LookUp256(Levels256(MXFP4::kCodebook.data(), 2), Nibbles256(block + 1));
+  }
+  // 2^(e - 128), for twice the levels.
+  HT_INLINE static float Step(const uint8_t* block) {
+    const uint32_t e = block[0];
+    return std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+  }
+  HT_INLINE static __m256 Steps(const uint8_t* blocks) {
     constexpr int kBytes = MXFP4::kBytes;
-    const __m128i levels = Levels256(MXFP4::kCodebook.data(), 2);
-    // 2^(e - 128): a number's exponent, below the smallest normal one its highest bits.
-    const auto e = [blocks](int j) { return static_cast<int>(blocks[kBytes * j]); };
-    const __m256i exponents =
-        _mm256_setr_epi32(e(0), e(1), e(2), e(3), e(4), e(5), e(6), e(7));
-    const __m256i normal =
-        _mm256_slli_epi32(_mm256_sub_epi32(exponents, _mm256_set1_epi32(1)), 23);
-    const __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), exponents);
-    const __m256i is_tiny = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), exponents);
-    sink.Steps(_mm256_castsi256_ps(_mm256_blendv_epi8(normal, tiny, is_tiny)));
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) sink(j, LookUp256(levels, Nibbles256(blocks + kBytes * j + 1)));
+    return _mm256_setr_ps(Step(blocks), Step(blocks + kBytes), Step(blocks + 2 * kBytes),
+                          Step(blocks + 3 * kBytes), Step(blocks + 4 * kBytes),
+                          Step(blocks + 5 * kBytes), Step(blocks + 6 * kBytes),
+                          Step(blocks + 7 * kBytes));
   }
 };
 

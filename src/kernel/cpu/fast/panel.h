@@ -19,7 +19,8 @@ namespace halftone {
 HT_BEGIN_VNNI
 
 template <int T, int kGroup, bool kMinima>
-void TileVnni(const Panel& panel, int offset, const RoundedBlock* x, bool first, float* sums) {
+void TileVnni(const Panel& panel, int offset, int groups, const RoundedBlock* x, bool first,
+              float* sums) {
   constexpr int kVectors = 4, kWords = kGroup / 4;
   __m512 y[T][kVectors];
 #pragma GCC unroll 4
@@ -30,7 +31,7 @@ void TileVnni(const Panel& panel, int offset, const RoundedBlock* x, bool first,
     }
   }
   const uint8_t* codes = panel.codes;
-  for (int g = 0; g < kRoundedColumns / kGroup; ++g) {
+  for (int g = 0; g < groups; ++g) {
     __m512i products[T][kVectors];
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
@@ -87,7 +88,8 @@ HT_END_TARGET
 HT_BEGIN_AVX2
 
 template <int T, int kGroup, bool kMinima, bool kSigned>
-void TileAvx2(const Panel& panel, int offset, const RoundedBlock* x, bool first, float* sums) {
+void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x, bool first,
+              float* sums) {
   constexpr int kVectors = 2, kWords = kGroup / 4;
   for (int64_t row = 0; row < Panel::kRows; row += 8 * kVectors) {
     __m256 y[T][kVectors];
@@ -100,7 +102,7 @@ void TileAvx2(const Panel& panel, int offset, const RoundedBlock* x, bool first,
       }
     }
     const uint8_t* codes = panel.codes + 4 * row;
-    for (int g = 0; g < kRoundedColumns / kGroup; ++g) {
+    for (int g = 0; g < groups; ++g) {
       __m256i products[T][kVectors];
 #pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
@@ -170,23 +172,25 @@ void ForForm(const PanelForm& form, With&& with) {
   form.minima ? with.template operator()<16, true>() : with.template operator()<16, false>();
 }
 
-inline void MultiplyVnni(const Panel& panel, const PanelForm& form, const RoundedBlock* x,
-                         int64_t tokens, bool first, float* sums) {
+inline void MultiplyVnni(const Panel& panel, const PanelForm& form, int64_t columns,
+                         const RoundedBlock* x, int64_t tokens, bool first, float* sums) {
   ForForm(form, [&]<int kGroup, bool kMinima>() {
+    const auto groups = static_cast<int>((columns + kGroup - 1) / kGroup);
     ForTiles(x, tokens, sums, [&]<int T>(const RoundedBlock* xt, float* to) {
-      TileVnni<T, kGroup, kMinima>(panel, form.offset, xt, first, to);
+      TileVnni<T, kGroup, kMinima>(panel, form.offset, groups, xt, first, to);
     });
   });
 }
 
-inline void MultiplyAvx2(const Panel& panel, const PanelForm& form, const RoundedBlock* x,
-                         int64_t tokens, bool first, float* sums) {
+inline void MultiplyAvx2(const Panel& panel, const PanelForm& form, int64_t columns,
+                         const RoundedBlock* x, int64_t tokens, bool first, float* sums) {
   ForForm(form, [&]<int kGroup, bool kMinima>() {
+    const auto groups = static_cast<int>((columns + kGroup - 1) / kGroup);
     ForTiles(x, tokens, sums, [&]<int T>(const RoundedBlock* xt, float* to) {
       if (form.wide) {
-        TileAvx2<T, kGroup, kMinima, true>(panel, form.offset, xt, first, to);
+        TileAvx2<T, kGroup, kMinima, true>(panel, form.offset, groups, xt, first, to);
       } else {
-        TileAvx2<T, kGroup, kMinima, false>(panel, form.offset, xt, first, to);
+        TileAvx2<T, kGroup, kMinima, false>(panel, form.offset, groups, xt, first, to);
       }
     });
   });

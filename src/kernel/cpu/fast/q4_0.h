@@ -53,16 +53,10 @@ HT_END_TARGET
 HT_BEGIN_AVX2
 
 template <>
-struct Codes<Q4_0> {
+struct Codes<Q4_0> : CodesOfGroups<Q4_0> {
   static constexpr PanelForm kForm{.offset = 8};
 
-  template <class Sink>
-  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
-    constexpr int kBytes = Q4_0::kBytes;
-    sink.Steps(Halves256<kBytes>(blocks));
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) sink(j, Nibbles256(blocks + kBytes * j + 2));
-  }
+  HT_INLINE static __m256i Of(const uint8_t* block) { return Nibbles256(block + 2); }
 };
 
 HT_END_TARGET

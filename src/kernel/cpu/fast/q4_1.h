@@ -53,16 +53,13 @@ HT_END_TARGET
 HT_BEGIN_AVX2
 
 template <>
-struct Codes<Q4_1> {
+struct Codes<Q4_1> : CodesOfGroups<Q4_1> {
   static constexpr PanelForm kForm{.minima = true};
 
-  template <class Sink>
-  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
-    constexpr int kBytes = Q4_1::kBytes;
-    sink.Steps(Halves256<kBytes>(blocks));
-    sink.Minima(_mm256_xor_ps(Halves256<kBytes>(blocks + 2), _mm256_set1_ps(-0.0f)));
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) sink(j, Nibbles256(blocks + kBytes * j + 4));
+  HT_INLINE static __m256i Of(const uint8_t* block) { return Nibbles256(block + 4); }
+  HT_INLINE static float Minimum(const uint8_t* block) { return -Half256(block + 2); }
+  HT_INLINE static __m256 Minima(const uint8_t* blocks) {
+    return _mm256_xor_ps(Halves256<Q4_1::kBytes>(blocks + 2), _mm256_set1_ps(-0.0f));
   }
 };
 

@@ -12,16 +12,10 @@ namespace halftone {
 HT_BEGIN_AVX2
 
 template <>
-struct Codes<Q5_0> {
+struct Codes<Q5_0> : CodesOfGroups<Q5_0> {
   static constexpr PanelForm kForm{.offset = 16};
 
-  template <class Sink>
-  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
-    constexpr int kBytes = Q5_0::kBytes;
-    sink.Steps(Halves256<kBytes>(blocks));
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) sink(j, FiveBits256(blocks + kBytes * j + 2, blocks + kBytes * j + 6));
-  }
+  HT_INLINE static __m256i Of(const uint8_t* block) { return FiveBits256(block + 2, block + 6); }
 };
 
 HT_END_TARGET

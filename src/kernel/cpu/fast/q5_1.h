@@ -12,16 +12,13 @@ namespace halftone {
 HT_BEGIN_AVX2
 
 template <>
-struct Codes<Q5_1> {
+struct Codes<Q5_1> : CodesOfGroups<Q5_1> {
   static constexpr PanelForm kForm{.minima = true};
 
-  template <class Sink>
-  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
-    constexpr int kBytes = Q5_1::kBytes;
-    sink.Steps(Halves256<kBytes>(blocks));
-    sink.Minima(_mm256_xor_ps(Halves256<kBytes>(blocks + 2), _mm256_set1_ps(-0.0f)));
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) sink(j, FiveBits256(blocks + kBytes * j + 4, blocks + kBytes * j + 8));
+  HT_INLINE static __m256i Of(const uint8_t* block) { return FiveBits256(block + 4, block + 8); }
+  HT_INLINE static float Minimum(const uint8_t* block) { return -Half256(block + 2); }
+  HT_INLINE static __m256 Minima(const uint8_t* blocks) {
+    return _mm256_xor_ps(Halves256<Q5_1::kBytes>(blocks + 2), _mm256_set1_ps(-0.0f));
   }
 };
 

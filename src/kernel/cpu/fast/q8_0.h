@@ -62,16 +62,10 @@ HT_END_TARGET
 HT_BEGIN_AVX2
 
 template <>
-struct Codes<Q8_0> {
+struct Codes<Q8_0> : CodesOfGroups<Q8_0> {
   static constexpr PanelForm kForm{.wide = true};
 
-  template <class Sink>
-  HT_INLINE static void Visit(const uint8_t* blocks, Sink& sink) {
-    constexpr int kBytes = Q8_0::kBytes;
-    sink.Steps(Halves256<kBytes>(blocks));
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) sink(j, Load256(blocks + kBytes * j + 2));
-  }
+  HT_INLINE static __m256i Of(const uint8_t* block) { return Load256(block + 2); }
 };
 
 HT_END_TARGET

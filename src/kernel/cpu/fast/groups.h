@@ -1,0 +1,175 @@
+// The grids of grid/grouped.h in products with rounded activations: 4- and 8-bit codes in groups
+// that are whole multiples of 32. Steps and zeros are read where a group begins.
+//
+// Levels that are no integers (NF4, FP4, E2M1) are cut to 15 bits, 1/32,512 of the largest at most
+// away, and multiplied in two planes of signed bytes: level = (128 * high + low) / 16256 * largest.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "grid/grouped.h"
+#include "kernel/cpu/fast/codes.h"
+
+#if defined(__x86_64__)
+
+namespace halftone {
+
+HT_BEGIN_AVX2
+
+// Walks along a row, 32 columns at a time.
+struct GroupWalk {
+  const uint8_t* block;
+  const GroupedSpec* spec;
+  int64_t group, within;
+  int bytes, header;
+  float step = 0, zero = 0;
+
+  HT_INLINE GroupWalk(const Grid& grid, const uint8_t* row, int64_t column)
+      : block(row + column / grid.block * grid.bytes),
+        spec(grid.grouped),
+        group(grid.block),
+        within(column % grid.block),
+        bytes(grid.bytes),
+        header(grid.bytes - grid.block * grid.grouped->bits / 8) {
+    Read();
+  }
+
+  // The next 32 codes; step and zero are theirs until the next call.
+  template <int kBits>
+  HT_INLINE const uint8_t* Next() {
+    if (within == group) {
+      block += bytes;
+      within = 0;
+      Read();
+    }
+    const uint8_t* codes = block + header + within * kBits / 8;
+    within += 32;
+    return codes;
+  }
+
+ private:
+  HT_INLINE void Read() {
+    if (spec->scale == Real::kF16) {
+      step = Half256(block);
+    } else {
+      uint32_t bits = 0;
+      if (spec->scale == Real::kF32) {
+        std::memcpy(&bits, block, 4);
+      } else {
+        std::memcpy(reinterpret_cast<uint8_t*>(&bits) + 2, block, 2);
+      }
+      std::memcpy(&step, &bits, 4);
+    }
+    step *= spec->after;
+    zero = block[header - 1];  // anything where integers are symmetric
+  }
+};
+
+// Kinds: the form, the codes of 32 columns, and the step and minimum of the walk's group.
+struct FourBits {
+  static constexpr PanelForm kForm{.offset = 8};
+  static constexpr int kBits = 4;
+  HT_INLINE FourBits(const Grid& /*grid*/, int /*plane*/) {}
+  HT_INLINE __m256i Of(const uint8_t* codes) const { return Nibbles256(codes); }
+  HT_INLINE float Step(const GroupWalk& walk) const { return walk.step; }
+  HT_INLINE float Minimum(const GroupWalk& /*walk*/) const { return 0; }
+};
+
+struct FourBitsWithZero : FourBits {
+  static constexpr PanelForm kForm{.minima = true};
+  HT_INLINE FourBitsWithZero(const Grid& grid, int plane) : FourBits(grid, plane) {}
+  HT_INLINE float Minimum(const GroupWalk& walk) const { return walk.step * walk.zero; }
+};
+
+struct EightBits {
+  static constexpr PanelForm kForm{.wide = true};
+  static constexpr int kBits = 8;
+  HT_INLINE EightBits(const Grid& /*grid*/, int /*plane*/) {}
+  HT_INLINE __m256i Of(const uint8_t* codes) const {
+    return _mm256_xor_si256(Load256(codes), _mm256_set1_epi8(-128));
+  }
+  HT_INLINE float Step(const GroupWalk& walk) const { return walk.step; }
+  HT_INLINE float Minimum(const GroupWalk& /*walk*/) const { return 0; }
+};
+
+struct EightBitsWithZero : EightBits {
+  static constexpr PanelForm kForm{.minima = true, .wide = true};
+  HT_INLINE EightBitsWithZero(const Grid& grid, int plane) : EightBits(grid, plane) {}
+  HT_INLINE float Minimum(const GroupWalk& walk) const { return walk.step * (walk.zero - 128); }
+};
+
+struct Levels16 {
+  static constexpr PanelForm kForm{.wide = true, .planes = 2};
+  static constexpr int kBits = 4;
+  __m128i levels;
+  float unit;
+
+  HT_INLINE Levels16(const Grid& grid, int plane) {
+    float largest = 0;
+    for (const float level : LevelsOfCodes(grid)) largest = std::max(largest, std::fabs(level));
+    alignas(16) int8_t bytes[16];
+    for (int code = 0; code < 16; ++code) {
+      const auto whole =
+          static_cast<int>(std::lrint(LevelsOfCodes(grid)[code] / largest * kLargest));
+      const int high = (whole + 64) >> 7;
+      bytes[code] = static_cast<int8_t>(plane == 0 ? whole - 128 * high : high);
+    }
+    levels = _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
+    unit = largest / kLargest * (plane == 0 ? 1 : 128);
+  }
+  HT_INLINE __m256i Of(const uint8_t* codes) const { return LookUp256(levels, Nibbles256(codes)); }
+  HT_INLINE float Step(const GroupWalk& walk) const { return walk.step * unit; }
+  HT_INLINE float Minimum(const GroupWalk& /*walk*/) const { return 0; }
+
+ private:
+  static constexpr float kLargest = 127 * 128;
+};
+
+// Reads rows as CodesOfBlocks does.
+template <class Kind>
+struct CodesOfGroupedRows {
+  static constexpr PanelForm kForm = Kind::kForm;
+  Kind kind;
+  GroupWalk walk;
+
+  HT_INLINE CodesOfGroupedRows(const Grid& grid, const uint8_t* row, int64_t stretch, int plane)
+      : kind(grid, plane), walk(grid, row, stretch * kRoundedColumns) {}
+
+  template <class Sink>
+  HT_INLINE void Step(Sink& sink) {
+    const uint8_t* codes[8];
+    float steps[8], minima[8];
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) {
+      codes[j] = walk.Next<Kind::kBits>();
+      steps[j] = kind.Step(walk);
+      minima[j] = kind.Minimum(walk);
+    }
+    sink.Steps(_mm256_setr_ps(steps[0], steps[1], steps[2], steps[3], steps[4], steps[5], steps[6],
+                              steps[7]));
+    if constexpr (kForm.minima) {
+      sink.Minima(_mm256_setr_ps(minima[0], minima[1], minima[2], minima[3], minima[4], minima[5],
+                                 minima[6], minima[7]));
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) sink(j, kind.Of(codes[j]));
+  }
+
+  template <class Sink>
+  HT_INLINE void Rest(Sink& sink, int64_t columns) {
+    sink.Clear();
+    for (int g = 0; g < columns / 32; ++g) {
+      const __m256i codes = kind.Of(walk.Next<Kind::kBits>());
+      sink.One(g, codes, kind.Step(walk), kind.Minimum(walk));
+    }
+  }
+};
+
+HT_END_TARGET
+
+}  // namespace halftone
+
+#endif
