@@ -24,6 +24,7 @@ class BenchCommand : public Command {
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
     AddPrecision(app, options_.precision);
+    AddActivations(app, options_.activations);
     AddThreads(app, options_.threads);
   }
 

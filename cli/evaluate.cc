@@ -22,6 +22,7 @@ class EvaluateCommand : public Command {
     AddContext(app, options_.context, "Tokens in a chunk; the second half of each is scored");
     AddChunks(app, options_.chunks);
     AddPrecision(app, options_.precision);
+    AddActivations(app, options_.activations);
     AddThreads(app, options_.threads);
     auto* tokens = app.add_option("--tokens", tokens_, "Instead: token ids to run, 1,2,3")
                        ->option_text("IDS")

@@ -86,6 +86,18 @@ void AddPrecision(CLI::App& app, Precision& precision) {
       ->check(Between(0, 1e30));
 }
 
+void AddActivations(CLI::App& app, Activations& activations) {
+  app.add_option_function<std::string>(
+         "--activations",
+         [&](const std::string& name) {
+           activations = name == "f32" ? Activations::kF32 : Activations::kInt8;
+         },
+         "What weights are multiplied by: int8 (rounded, fast) or f32 (exact)")
+      ->option_text("NAME")
+      ->check(CLI::IsMember({"int8", "f32"}))
+      ->default_str(activations == Activations::kF32 ? "f32" : "int8");
+}
+
 std::string NameList(const std::string& heading, const std::vector<std::string>& names) {
   return heading + ":\n" + HelpEntry("", fmt::format("{}", fmt::join(names, " ")), 2);
 }

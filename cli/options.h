@@ -10,6 +10,7 @@
 
 #include "cli/console.h"
 #include "cli/help.h"
+#include "halftone/activations.h"
 #include "halftone/precision.h"
 #include "halftone/quantize.h"
 #include "halftone/support.h"
@@ -69,6 +70,8 @@ inline void AddChunks(CLI::App& app, int64_t& chunks) {
 
 // Rounding while loading, in transformers' words.
 void AddPrecision(CLI::App& app, Precision& precision);
+
+void AddActivations(CLI::App& app, Activations& activations);
 
 // "q4_0, q4_1, ..." in lines that follow a heading, for help texts.
 std::string NameList(const std::string& heading, const std::vector<std::string>& names);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "halftone/activations.h"
 #include "halftone/precision.h"
 #include "halftone/progress.h"
 
@@ -16,7 +17,9 @@ struct EvaluateOptions {
   int64_t context = 512;
   int64_t chunks = 0;  // 0: all that the text holds
   int threads = 0;
-  Precision precision;  // of the model, not of the reference
+  // Of the model, not of the reference:
+  Precision precision;
+  Activations activations = Activations::kF32;
   Progress* progress = nullptr;
 };
 
@@ -59,6 +62,7 @@ struct BenchOptions {
   int repeats = 3;
   int threads = 0;
   Precision precision;
+  Activations activations = Activations::kInt8;
   Progress* progress = nullptr;
 };
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "halftone/activations.h"
 #include "halftone/precision.h"
 
 namespace halftone {
@@ -17,6 +18,7 @@ struct LoadOptions {
   int threads = 0;      // 0: one for each processor
   int64_t context = 0;  // tokens the KV cache holds; 0: the model's own limit, at most 4096
   Precision precision;  // weights rounded while loading
+  Activations activations = Activations::kInt8;
 };
 
 struct SamplingOptions {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "halftone/activations.h"
 #include "tensor/tensor.h"
 
 namespace halftone {
@@ -115,16 +116,9 @@ class Ops {
   virtual void SiluMultiply(float* gate, const float* up, int64_t n) = 0;
 };
 
-// What a matrix product does with its inputs.
-enum class Activations : uint8_t {
-  kF32,   // nothing: the outputs are those of the decoded weights, and a token's do not depend on
-          // what else is in its batch
-  kInt8,  // rounds them to 8 bits with a scale for each 32, where the weights' grid and the
-          // processor have integer products for it (kernel/cpu/rounded.h): several times as fast
-};
-
 // The CPU backend. threads counts the calling thread; 0: one for each processor. The instruction
 // set is chosen at run time; the environment variable HALFTONE_ISA=scalar|avx2|avx512 forces one.
+// Rounded activations are described in kernel/cpu/rounded.h.
 std::unique_ptr<Ops> MakeCpuOps(int threads, Activations activations = Activations::kF32);
 
 }  // namespace halftone

@@ -211,14 +211,15 @@ class Comparison {
     }
   }
 
-  std::shared_ptr<const LoadedModel> Load(const fs::path& path) {
-    return std::make_shared<const LoadedModel>(OpenCheckpoint(path), ops_);
+  static std::shared_ptr<const LoadedModel> Load(const fs::path& path,
+                                                 const std::shared_ptr<Ops>& ops) {
+    return std::make_shared<const LoadedModel>(OpenCheckpoint(path), ops);
   }
 
   void EvaluateAll(const std::string& text) {
-    const auto reference = Load(model_);
+    const auto reference = Load(model_, ops_);
     std::vector<std::shared_ptr<const LoadedModel>> models;
-    for (size_t i = 1; i < files_.size(); ++i) models.push_back(Load(files_[i]));
+    for (size_t i = 1; i < files_.size(); ++i) models.push_back(Load(files_[i], ops_));
     const ChunkedText chunks = SplitText(*MakeTokenizer(reference->checkpoint), text,
                                          options_.text_file, options_.context, options_.chunks);
     const auto reports =
@@ -233,11 +234,11 @@ class Comparison {
     own.same_top1 = {1, 0};
   }
 
-  // Speed, memory and completions, with no other model loaded.
+  // Speed, memory and completions, with no other model loaded, as `run` would have them.
   void Measure(CompareRow& row, const fs::path& file) {
     ResetPeakMemory();
     const auto start = std::chrono::steady_clock::now();
-    const auto model = Load(file);
+    const auto model = Load(file, fast_ops_);
     row.speed.load_seconds = SecondsSince(start);
     BenchOptions bench;
     bench.prompt = std::min<int64_t>(256, options_.context);
@@ -278,7 +279,9 @@ class Comparison {
   std::string model_;
   CompareOptions options_;
   std::vector<std::string> grids_, methods_;
+  // Quality is that of the weights; speed and completions are what a user gets.
   std::shared_ptr<Ops> ops_ = MakeCpuOps(options_.threads);
+  std::shared_ptr<Ops> fast_ops_ = MakeCpuOps(options_.threads, Activations::kInt8);
   std::string imatrix_;
   std::vector<CompareRow> variants_;
   std::vector<fs::path> files_;  // parallel to report_.rows

@@ -22,7 +22,10 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
   const std::string text = ReadTextFile(text_file);
   const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads);
   const auto loaded = std::make_shared<const LoadedModel>(
-      OpenToRun(model, options.precision, options.threads), ops);
+      OpenToRun(model, options.precision, options.threads),
+      options.activations == Activations::kF32
+          ? ops
+          : std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)));
   std::shared_ptr<const LoadedModel> reference;
   if (!options.reference.empty()) {
     reference = std::make_shared<const LoadedModel>(OpenCheckpoint(options.reference), ops);
@@ -52,9 +55,9 @@ BenchReport Bench(const std::string& model, const BenchOptions& options) {
   BenchReport report;
   ResetPeakMemory();
   const auto start = std::chrono::steady_clock::now();
-  const auto loaded =
-      std::make_shared<const LoadedModel>(OpenToRun(model, options.precision, options.threads),
-                                          std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+  const auto loaded = std::make_shared<const LoadedModel>(
+      OpenToRun(model, options.precision, options.threads),
+      std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)));
   report.load_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   MeasureSpeed(loaded, options, report);

@@ -21,8 +21,9 @@ class OpenModel : public Model {
  public:
   OpenModel(const std::string& path, const LoadOptions& options)
       : loaded_(
-            std::make_shared<const LoadedModel>(OpenToRun(path, options.precision, options.threads),
-                                                std::shared_ptr<Ops>(MakeCpuOps(options.threads)))),
+            std::make_shared<const LoadedModel>(
+                OpenToRun(path, options.precision, options.threads),
+                std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)))),
         tokenizer_metadata_(TokenizerMetadata(loaded_->checkpoint)),
         tokenizer_(Tokenizer::FromMetadata(tokenizer_metadata_, path)),
         context_(options.context > 0
