@@ -4,14 +4,14 @@
 //   random_model OUT.gguf --shape tinyllama-1.1b --grid q4_0
 //   random_model OUT.gguf --shape 7b --layers 4 --ffn 14336 --grid bf16 --seed 7
 //
-//   --shape NAME   begins with a known shape (kShapes); what follows changes it
-//   --hidden --layers --heads --kv-heads --head --ffn --vocabulary --context   its numbers; a head
-//   has
-//                  hidden / heads values where --head does not say otherwise
-//   --tied         the embedding is the output too: there is no tensor of its own for it
-//   --grid NAME    of all matrices, default bf16; norms are f32
-//   --seed N       default 0; the same arguments give the same bytes, on any machine
-//   --threads N    0: one for each processor
+//   --shape NAME        begins with a known shape (kShapes); what follows changes it
+//   --hidden --layers --heads --kv-heads --head --ffn --vocabulary --context
+//                       its numbers; a head has hidden / heads values if --head does not say so
+//   --tied              the embedding is the output too, which gets no tensor of its own
+//   --grid NAME         of all matrices, default bf16; norms are f32
+//   --output-grid NAME  of embedding and output, where it is another
+//   --seed N            default 0; the same arguments give the same bytes, on any machine
+//   --threads N         0: one for each processor
 //
 // A matrix has normal weights (the sum of four uniform ones) of deviation 1 / sqrt(columns), those
 // that end in the residual stream less by sqrt(2 * layers), and norms are 1: logits are near
@@ -76,6 +76,7 @@ struct Options {
   std::string output;
   Shape shape = kShapes[0];
   std::string grid = "bf16";
+  std::string output_grid;  // empty: grid
   int64_t seed = 0;
   int64_t threads = 0;
 };
@@ -120,6 +121,8 @@ Options Parse(const std::vector<std::string_view>& arguments) {
       options.shape = ShapeNamed(value);
     } else if (name == "--grid") {
       options.grid = value;
+    } else if (name == "--output-grid") {
+      options.output_grid = value;
     } else if (name == "--seed") {
       options.seed = Number(name, value, 0);
     } else if (name == "--threads") {
@@ -199,12 +202,12 @@ Metadata Settings(const Options& options) {
   return metadata;
 }
 
-std::vector<TensorPlan> Tensors(const Shape& s, const Grid& grid) {
+std::vector<TensorPlan> Tensors(const Shape& s, const Grid& grid, const Grid& output) {
   const Grid& f32 = GridNamed("f32");
   const int64_t query = s.heads * s.head, key = s.kv_heads * s.head;
-  std::vector<TensorPlan> tensors = {{"token_embd.weight", &grid, {s.vocabulary, s.hidden}},
+  std::vector<TensorPlan> tensors = {{"token_embd.weight", &output, {s.vocabulary, s.hidden}},
                                      {"output_norm.weight", &f32, {s.hidden}}};
-  if (!s.tied) tensors.push_back({"output.weight", &grid, {s.vocabulary, s.hidden}});
+  if (!s.tied) tensors.push_back({"output.weight", &output, {s.vocabulary, s.hidden}});
   for (int64_t layer = 0; layer < s.layers; ++layer) {
     const auto add = [&](const char* name, const Grid& of, std::vector<int64_t> shape) {
       tensors.push_back({fmt::format("blk.{}.{}.weight", layer, name), &of, std::move(shape)});
@@ -282,10 +285,16 @@ void WriteMatrix(const TensorPlan& tensor, const Options& options, ThreadPool& p
   }
 }
 
-void Write(const Options& options) {
-  const Grid& grid = GridNamed(options.grid);
+const Grid& WritableGrid(const std::string& name) {
+  const Grid& grid = GridNamed(name);
   if (!grid.writable()) FailUsage("{} cannot be written", grid.title);
-  const CheckpointPlan plan{Settings(options), {}, Tensors(options.shape, grid)};
+  return grid;
+}
+
+void Write(const Options& options) {
+  const Grid& grid = WritableGrid(options.grid);
+  const Grid& output = options.output_grid.empty() ? grid : WritableGrid(options.output_grid);
+  const CheckpointPlan plan{Settings(options), {}, Tensors(options.shape, grid, output)};
   ThreadPool pool(static_cast<int>(options.threads));
   const auto writer = ContainerNamed("gguf").create(options.output, plan);
   for (const TensorPlan& tensor : plan.tensors) {

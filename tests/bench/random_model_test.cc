@@ -71,6 +71,14 @@ TEST_F(RandomModelTest, HasTheShapeThatWasAskedFor) {
   EXPECT_EQ(wide.Find("output.weight"), nullptr);
 }
 
+TEST_F(RandomModelTest, EmbeddingAndOutputMayHaveAnotherGrid) {
+  ASSERT_EQ(Make("m", "--grid q4_0 --output-grid q6_k"), 0);
+  const Checkpoint m = OpenCheckpoint(Path("m"));
+  EXPECT_EQ(m.Get("token_embd.weight").grid->name, "q6_k");
+  EXPECT_EQ(m.Get("output.weight").grid->name, "q6_k");
+  EXPECT_EQ(m.Get("blk.0.attn_q.weight").grid->name, "q4_0");
+}
+
 TEST_F(RandomModelTest, PiecesAreDistinct) {
   ASSERT_EQ(Make("m", "--vocabulary 4000"), 0);
   const auto tokens = *OpenCheckpoint(Path("m")).metadata.Strings("tokenizer.ggml.tokens");
