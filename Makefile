@@ -2,11 +2,12 @@
 # make test      sets up, builds, runs all tests; then the unit tests under the sanitizers
 # make build     the program alone: build/halftone
 # make install   puts it under PREFIX (/usr/local)
-# make bench-peers   builds llama.cpp and measures both on the demonstration's model
+# make bench-peers   builds llama.cpp and measures the speed of both; RUN=... what bench/peers/run does
 # make interop   opens written models in the programs that own the formats (installs them)
 # make clean     removes what was built
 
 PREFIX ?= /usr/local
+RUN ?= speed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CONFIGURE = CXX=$$(scripts/compiler) cmake -S . -G Ninja
 
@@ -38,8 +39,10 @@ test: setup-test
 install: build
 	cmake --install build --prefix $(PREFIX)
 
-bench-peers: build
-	bench/peers/run speed "$$(scripts/fetch-model)"
+bench-peers: setup-test
+	@$(CONFIGURE) -B build -DCMAKE_BUILD_TYPE=Release -DHALFTONE_TESTS=ON >/dev/null
+	@ninja -C build -j $(JOBS) halftone_cli random_model
+	bench/peers/run $(RUN)
 
 interop: build
 	tests/interop/run
