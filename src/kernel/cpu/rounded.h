@@ -1,9 +1,13 @@
 // Products with activations rounded to 8 bits: sums of integers, as llama.cpp computes them too.
 //
 // A token's columns are taken in groups of 32. With s = max |x| / 127 of a group,
-//   c[i] = x[i] / s rounded to the nearest integer, ties to even      (0 where s is 0)
-//   y[o] = sum over groups of s * sum_i c[i] * w[o, i]
-// where w is what the grid decodes, but for the last rounding that some grids of grid/grouped.h give
+//   c[i] = x[i] / s rounded to the nearest integer, ties to even                (0 where s is 0)
+//   f[i] = (x[i] / s - c[i]) * 256 likewise, where max |x| > kRefined * (root mean square of the
+//          whole token), at most 127; else 0
+//   y[o] = sum over groups of s * sum_i (c[i] + f[i] / 256) * w[o, i]
+// The few groups that hold a much larger value than others would lose all their small ones without
+// f; with it the rounding is as good as none (docs/quality.md), and the others do not pay for it.
+// Here w is what the grid decodes, but for the last rounding that some grids of grid/grouped.h give
 // a decoded weight (to f16 or bf16). Weights enter as their integer levels: the inner sum of a
 // group of theirs (16 or 32 columns) is exact, and multiplied by the group's step in f32; what a
 // grid takes off (its minimum, or the middle of its levels) multiplies the sum of the c alone.
@@ -23,15 +27,23 @@
 
 namespace halftone {
 
+// Largest magnitudes of ordinary groups, in root mean squares of the token. Normal values rarely
+// exceed 4 in a row.
+inline constexpr float kRefined = 5;
+
 // 256 columns of a token. Columns beyond the row's end are zeros.
 struct alignas(64) RoundedBlock {
-  int8_t codes[256];
-  float scale[8];       // s of each 32 columns
-  int32_t total[8];     // the sum of their codes
-  float sum[8];         // s * total
-  float unused[8];
-  float sum16[16];      // the same for each 16 columns
+  int8_t codes[256];       // c
+  float scale[8];          // s of each 32 columns
+  float sum[8];            // s * (total + fine_total / 256)
+  int32_t total[8];        // the sum of c
+  int32_t fine_total[8];   // the sum of f
+  float sum16[16];         // sums of each 16 columns
   int32_t total16[16];
+  int32_t fine_total16[16];
+  float fine_scale[8];     // s / 256
+  int8_t fine[256];        // f
+  uint32_t refined;        // bit g: f of group g is not 0 everywhere
 };
 inline constexpr int64_t kRoundedColumns = 256;
 

@@ -28,6 +28,8 @@ Floats Random(int64_t n, uint32_t seed) {
   std::normal_distribution<float> normal;
   Floats values(n);
   for (float& v : values) v = normal(engine);
+  // Some far larger than the others, of which their groups are refined.
+  for (int64_t i = 5; i < n; i += 777) values[i] *= 40;
   return values;
 }
 
@@ -57,13 +59,20 @@ std::vector<const Grid*> Grids() {
 // x as the rounding of one token gives it back: what the definition of rounded.h says.
 Floats Rounded(const Floats& x) {
   Floats rounded(x.size());
+  double squares = 0;
+  for (const float v : x) squares += static_cast<double>(v) * v;
+  const double rms = std::sqrt(squares / static_cast<double>(x.size()));
   for (size_t begin = 0; begin < x.size(); begin += 32) {
     const size_t end = std::min(x.size(), begin + 32);
     float largest = 0;
     for (size_t i = begin; i < end; ++i) largest = std::max(largest, std::fabs(x[i]));
     if (largest == 0) continue;
     for (size_t i = begin; i < end; ++i) {
-      const float code = std::nearbyint(x[i] * (127.0f / largest));
+      const float scaled = x[i] * (127.0f / largest);
+      float code = std::nearbyint(scaled);
+      if (largest > kRefined * rms) {
+        code += std::min(127.0f, std::nearbyint((scaled - code) * 256)) / 256;
+      }
       rounded[i] = code * (largest / 127.0f);
     }
   }
@@ -88,9 +97,9 @@ class RoundedTest : public testing::TestWithParam<Isa> {
     const Floats weights = Decode(w), x = Random(tokens * cols, seed);
     Floats y(tokens * rows, NAN);
     ops_->MatMul(*ops_->Prepare(w), x.data(), tokens, y.data());
-    // What the grid rounds its weights to last, or, for levels that are not integers, the place
+    // Sums begin at what codes are above their levels, up to 128 times those. What the grid rounds its weights to last, or, for levels that are not integers, the place
     // they are cut at, is left out.
-    const double tolerance = w.grid->grouped == nullptr ? 2e-6 : Tolerance(*w.grid->grouped);
+    const double tolerance = w.grid->grouped == nullptr ? 5e-6 : Tolerance(*w.grid->grouped);
     for (int64_t t = 0; t < tokens; ++t) {
       const Floats token = Rounded({x.begin() + t * cols, x.begin() + (t + 1) * cols});
       for (int64_t r = 0; r < rows; ++r) {
@@ -110,7 +119,7 @@ class RoundedTest : public testing::TestWithParam<Isa> {
   static double Tolerance(const GroupedSpec& spec) {
     const double cut = spec.levels == GroupedLevels::kInteger ? 0 : 1.0 / 4096;
     if (spec.value == Real::kBf16) return cut + 0x1p-8;
-    return cut + (spec.value == Real::kF16 ? 0x1p-10 : 2e-6);
+    return cut + (spec.value == Real::kF16 ? 0x1p-10 : 5e-6);
   }
 
   std::unique_ptr<CpuOps> ops_;
@@ -129,7 +138,7 @@ TEST_P(RoundedTest, EveryGridAgreesWithItsDefinition) {
       }
     }
   }
-  EXPECT_GE(tried, 12);
+  EXPECT_GE(tried, 20);
 }
 
 TEST_P(RoundedTest, MoreTokensThanOneBlockOfThem) {

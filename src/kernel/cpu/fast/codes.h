@@ -117,13 +117,18 @@ struct CodesOfGroups {
   }
 };
 
-// How codes of one row and of a token are multiplied, four columns to a sum of 32 bits. Signed codes
+// How codes of one row and of a token are multiplied, four columns to a sum of 32 bits: 256 times
+// those with x plus those with `fine`. Signed codes
 // (PanelForm::wide) are made unsigned by adding kOffset first, where there is one.
 
 // Bytes' products in pairs of 16 bits, which must hold them: a signed code's magnitude is taken and
 // its sign goes to the activation.
 struct ProductAvx2 {
   static constexpr int kOffset = 0;
+  template <bool kSigned>
+  HT_INLINE static __m256i Of(__m256i codes, __m256i x, __m256i fine) {
+    return _mm256_add_epi32(_mm256_slli_epi32(Of<kSigned>(codes, x), 8), Of<kSigned>(codes, fine));
+  }
   template <bool kSigned>
   HT_INLINE static __m256i Of(__m256i codes, __m256i x) {
     const __m256i pairs =
@@ -137,10 +142,12 @@ struct ProductAvx2 {
 struct ProductVnni {
   static constexpr int kOffset = 128;
   template <bool kSigned>
-  HT_INLINE static __m256i Of(__m256i codes, __m256i x) {
+  HT_INLINE static __m256i Of(__m256i codes, __m256i x, __m256i fine) {
     if (kSigned) codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
     __m256i sums = _mm256_setzero_si256();
     asm("vpdpbusd %2, %1, %0" : "+x"(sums) : "x"(codes), "xm"(x));
+    sums = _mm256_slli_epi32(sums, 8);
+    asm("vpdpbusd %2, %1, %0" : "+x"(sums) : "x"(codes), "xm"(fine));
     return sums;
   }
 };
@@ -163,7 +170,7 @@ struct DotCodes {
 
   HT_INLINE void Steps(__m256 s) {
     if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
-    low = _mm256_mul_ps(s, _mm256_load_ps(x->scale));
+    low = _mm256_mul_ps(s, _mm256_load_ps(x->fine_scale));
   }
   HT_INLINE void Steps(__m256 l, __m256 h) {
     if constexpr (kForm.offset != 0) {
@@ -171,7 +178,7 @@ struct DotCodes {
       Take(_mm256_mul_ps(l, offset), x->sum16);
       Take(_mm256_mul_ps(h, offset), x->sum16 + 8);
     }
-    const __m256 scale = _mm256_load_ps(x->scale);
+    const __m256 scale = _mm256_load_ps(x->fine_scale);
     const __m256i first = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
     const __m256i second = _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7);
     low = _mm256_mul_ps(l, _mm256_permutevar8x32_ps(scale, first));
@@ -185,20 +192,22 @@ struct DotCodes {
   // The codes of group g of 32 alone, for the end of a row; Clear comes first.
   HT_INLINE void Clear() {}
   HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
-    const __m256i products = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * g));
-    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_set1_ps(step * x->scale[g]), sum);
+    sum = _mm256_fmadd_ps(Products(g, codes), _mm256_set1_ps(step * x->fine_scale[g]), sum);
     const float taken = (step * kForm.offset + minimum) * x->sum[g];
     sum = _mm256_sub_ps(sum, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
   HT_INLINE void operator()(int j, __m256i codes) {
-    const __m256i products = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j));
     const __m256 step = kForm.group == 32
                             ? _mm256_permutevar8x32_ps(low, _mm256_set1_epi32(j))
                             : SpreadPair(j < 4 ? low : high, j);
-    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), step, sum);
+    sum = _mm256_fmadd_ps(Products(j, codes), step, sum);
   }
 
  private:
+  HT_INLINE __m256 Products(int j, __m256i codes) const {
+    return _mm256_cvtepi32_ps(Product::template Of<kForm.wide>(
+        codes, Load256(x->codes + 32 * j), Load256(x->fine + 32 * j)));
+  }
   HT_INLINE void Take(__m256 m, const float* sums) {
     sum = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), sum);
   }

@@ -4,7 +4,7 @@
 // Rows lie along the lanes, so that no sum crosses them. A tile is T tokens by 64 rows (AVX-512) or
 // by 16 (AVX2, whose 16 registers hold no more); integer and float sums take 2 * T * (vectors of
 // rows) registers. What codes are above their levels is taken off by starting the integers at
-// -offset * total.
+// -offset * total. Groups that a token of the tile has refined are multiplied once more, by f.
 
 #pragma once
 
@@ -17,6 +17,27 @@
 namespace halftone {
 
 HT_BEGIN_VNNI
+
+// Adds kWords words of the panel times those of T tokens, `x` the first one's.
+template <int T, int kWords>
+HT_INLINE void AddWordsVnni(const uint8_t* codes, const int8_t* x, __m512i (&products)[T][4]) {
+#pragma GCC unroll 8
+  for (int k = 0; k < kWords; ++k, codes += 4 * Panel::kRows) {
+    __m512i w[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) w[v] = _mm512_load_si512(codes + 64 * v);
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+      int32_t word;
+      std::memcpy(&word, x + t * static_cast<int64_t>(sizeof(RoundedBlock)) + 4 * k, sizeof word);
+      const __m512i four = _mm512_set1_epi32(word);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        products[t][v] = _mm512_dpbusd_epi32(products[t][v], w[v], four);
+      }
+    }
+  }
+}
 
 template <int T, int kGroup, bool kMinima>
 void TileVnni(const Panel& panel, int offset, int groups, const RoundedBlock* x, bool first,
@@ -31,6 +52,8 @@ void TileVnni(const Panel& panel, int offset, int groups, const RoundedBlock* x,
     }
   }
   const uint8_t* codes = panel.codes;
+  uint32_t refined_groups = 0;
+  for (int t = 0; t < T; ++t) refined_groups |= x[t].refined;
   for (int g = 0; g < groups; ++g) {
     __m512i products[T][kVectors];
 #pragma GCC unroll 4
@@ -39,25 +62,25 @@ void TileVnni(const Panel& panel, int offset, int groups, const RoundedBlock* x,
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) products[t][v] = _mm512_set1_epi32(-offset * total);
     }
-#pragma GCC unroll 8
-    for (int k = 0; k < kWords; ++k, codes += 4 * Panel::kRows) {
-      __m512i w[kVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) w[v] = _mm512_load_si512(codes + 64 * v);
+    AddWordsVnni<T, kWords>(codes, &x->codes[kGroup * g], products);
+    const int g32 = kGroup == 32 ? g : g / 2;
+    const bool refined = (refined_groups >> g32 & 1) != 0;
+    if (refined) {
 #pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
-        int32_t word;
-        std::memcpy(&word, x[t].codes + kGroup * g + 4 * k, sizeof word);
-        const __m512i four = _mm512_set1_epi32(word);
+        const int32_t total = kGroup == 32 ? x[t].fine_total[g] : x[t].fine_total16[g];
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          products[t][v] = _mm512_dpbusd_epi32(products[t][v], w[v], four);
+          products[t][v] = _mm512_sub_epi32(_mm512_slli_epi32(products[t][v], 8),
+                                            _mm512_set1_epi32(offset * total));
         }
       }
+      AddWordsVnni<T, kWords>(codes, &x->fine[kGroup * g], products);
     }
+    codes += 4 * kWords * Panel::kRows;
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
-      const __m512 scale = _mm512_set1_ps(x[t].scale[kGroup == 32 ? g : g / 2]);
+      const __m512 scale = _mm512_set1_ps(refined ? x[t].fine_scale[g32] : x[t].scale[g32]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         const __m512 step = _mm512_load_ps(panel.step + g * Panel::kRows + 16 * v);
@@ -87,6 +110,23 @@ HT_END_TARGET
 
 HT_BEGIN_AVX2
 
+template <int T, int kWords, bool kSigned>
+HT_INLINE void AddWordsAvx2(const uint8_t* codes, const int8_t* x, __m256i (&products)[T][2]) {
+  for (int k = 0; k < kWords; ++k, codes += 4 * Panel::kRows) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 2; ++v) {
+      const __m256i w = Load256(codes + 32 * v);
+#pragma GCC unroll 4
+      for (int t = 0; t < T; ++t) {
+        int32_t word;
+        std::memcpy(&word, x + t * static_cast<int64_t>(sizeof(RoundedBlock)) + 4 * k, sizeof word);
+        products[t][v] = _mm256_add_epi32(products[t][v],
+                                          ProductAvx2::Of<kSigned>(w, _mm256_set1_epi32(word)));
+      }
+    }
+  }
+}
+
 template <int T, int kGroup, bool kMinima, bool kSigned>
 void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x, bool first,
               float* sums) {
@@ -102,6 +142,8 @@ void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x,
       }
     }
     const uint8_t* codes = panel.codes + 4 * row;
+    uint32_t refined_groups = 0;
+    for (int t = 0; t < T; ++t) refined_groups |= x[t].refined;
     for (int g = 0; g < groups; ++g) {
       __m256i products[T][kVectors];
 #pragma GCC unroll 4
@@ -110,22 +152,25 @@ void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x,
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) products[t][v] = _mm256_set1_epi32(-offset * total);
       }
-      for (int k = 0; k < kWords; ++k, codes += 4 * Panel::kRows) {
+      AddWordsAvx2<T, kWords, kSigned>(codes, &x->codes[kGroup * g], products);
+      const int g32 = kGroup == 32 ? g : g / 2;
+      const bool refined = (refined_groups >> g32 & 1) != 0;
+      if (refined) {
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) {
-          const __m256i w = Load256(codes + 32 * v);
+        for (int t = 0; t < T; ++t) {
+          const int32_t total = kGroup == 32 ? x[t].fine_total[g] : x[t].fine_total16[g];
 #pragma GCC unroll 4
-          for (int t = 0; t < T; ++t) {
-            int32_t word;
-            std::memcpy(&word, x[t].codes + kGroup * g + 4 * k, sizeof word);
-            products[t][v] = _mm256_add_epi32(
-                products[t][v], ProductAvx2::Of<kSigned>(w, _mm256_set1_epi32(word)));
+          for (int v = 0; v < kVectors; ++v) {
+            products[t][v] = _mm256_sub_epi32(_mm256_slli_epi32(products[t][v], 8),
+                                              _mm256_set1_epi32(offset * total));
           }
         }
+        AddWordsAvx2<T, kWords, kSigned>(codes, &x->fine[kGroup * g], products);
       }
+      codes += 4 * kWords * Panel::kRows;
 #pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
-        const __m256 scale = _mm256_set1_ps(x[t].scale[kGroup == 32 ? g : g / 2]);
+        const __m256 scale = _mm256_set1_ps(refined ? x[t].fine_scale[g32] : x[t].scale[g32]);
         const __m256 sum = _mm256_set1_ps(kGroup == 32 ? x[t].sum[g] : x[t].sum16[g]);
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
