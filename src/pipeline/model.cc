@@ -20,10 +20,9 @@ constexpr int64_t kDefaultContext = 4096;
 class OpenModel : public Model {
  public:
   OpenModel(const std::string& path, const LoadOptions& options)
-      : loaded_(
-            std::make_shared<const LoadedModel>(
-                OpenToRun(path, options.precision, options.threads),
-                std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)))),
+      : loaded_(std::make_shared<const LoadedModel>(
+            OpenToRun(path, options.precision, options.threads),
+            std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)))),
         tokenizer_metadata_(TokenizerMetadata(loaded_->checkpoint)),
         tokenizer_(Tokenizer::FromMetadata(tokenizer_metadata_, path)),
         context_(options.context > 0

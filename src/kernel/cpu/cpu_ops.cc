@@ -189,16 +189,10 @@ void CpuOps::MatMulRounded(const Tensor& w, const RoundedKernels& kernels, const
   const int64_t rows = w.rows(), cols = w.cols(), stretches = RoundedBlocks(cols);
   const auto row_bytes = static_cast<int64_t>(w.row_bytes());
   const RoundedBlock* blocks = RoundTokens(x, tokens, cols);
-  if (tokens < kFewTokens) {
-    Split(rows, kStripRows, rows * cols * tokens, [&](int64_t begin, int64_t end, int) {
-      for (int64_t r = begin; r < end; r += kStripRows) {
-        const uint8_t* from = w.data.data() + r * row_bytes;
-        const int64_t count = tokens == 1 ? end - r : std::min(kStripRows, end - r);
-        for (int64_t t = 0; t < tokens; ++t) {
-          kernels.dot(*w.grid, from, row_bytes, count, blocks + t, tokens, cols, y + t * rows + r);
-        }
-        if (tokens == 1) break;
-      }
+  if (tokens == 1) {
+    Split(rows, kStripRows, rows * cols, [&](int64_t begin, int64_t end, int) {
+      kernels.dot(*w.grid, w.data.data() + begin * row_bytes, row_bytes, end - begin, blocks, cols,
+                  y + begin);
     });
     return;
   }

@@ -82,14 +82,14 @@ class CpuOps : public Ops {
   Isa isa_;
   const VectorOps& vector_;
   const Int8Ops& int8_;
-  const RoundedOps* rounded_;  // null where activations are not rounded
+  const RoundedOps* rounded_;         // null where activations are not rounded
   std::shared_ptr<float[]> scratch_;  // [threads, scratch_floats_]
   int64_t scratch_floats_ = 0;
   std::shared_ptr<float[]> gathered_;  // inputs in the order of a matrix's blocks
   int64_t gathered_floats_ = 0;
   Int8Batch int8_batch_;
   std::shared_ptr<float[]> rounded_blocks_;
-  int64_t rounded_count_ = 0;  // blocks that fit there
+  int64_t rounded_count_ = 0;                      // blocks that fit there
   std::vector<float> turned_left_, turned_right_;  // of AddOuterProducts
   // Two, since some models turn their local and global layers at different speeds.
   std::array<RopeTable, 2> rope_tables_;

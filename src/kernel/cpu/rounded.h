@@ -12,8 +12,8 @@
 // group of theirs (16 or 32 columns) is exact, and multiplied by the group's step in f32; what a
 // grid takes off (its minimum, or the middle of its levels) multiplies the sum of the c alone.
 //
-// Two ways lead to y. For few tokens, `dot` reads rows as they lie, columns along the lanes. For
-// many, `unpack` turns 64 rows of one stretch of 256 columns into a Panel, rows along the lanes, by
+// Two ways lead to y. For one token, `dot` reads rows as they lie, columns along the lanes. For
+// more, `unpack` turns 64 rows of one stretch of 256 columns into a Panel, rows along the lanes, by
 // which `multiply` multiplies all tokens, and the next stretch adds to that. They add groups up in
 // different orders: a token alone may differ from itself in a batch in the last bits. Neither
 // depends on the number of threads or rows.
@@ -33,17 +33,17 @@ inline constexpr float kRefined = 5;
 
 // 256 columns of a token. Columns beyond the row's end are zeros.
 struct alignas(64) RoundedBlock {
-  int8_t codes[256];       // c
-  float scale[8];          // s of each 32 columns
-  float sum[8];            // s * (total + fine_total / 256)
-  int32_t total[8];        // the sum of c
-  int32_t fine_total[8];   // the sum of f
-  float sum16[16];         // sums of each 16 columns
+  int8_t codes[256];      // c
+  float scale[8];         // s of each 32 columns
+  float sum[8];           // s * (total + fine_total / 256)
+  int32_t total[8];       // the sum of c
+  int32_t fine_total[8];  // the sum of f
+  float sum16[16];        // sums of each 16 columns
   int32_t total16[16];
   int32_t fine_total16[16];
-  float fine_scale[8];     // s / 256
-  int8_t fine[256];        // f
-  uint32_t refined;        // bit g: f of group g is not 0 everywhere
+  float fine_scale[8];  // s / 256
+  int8_t fine[256];     // f
+  uint32_t refined;     // bit g: f of group g is not 0 everywhere
 };
 inline constexpr int64_t kRoundedColumns = 256;
 
@@ -51,14 +51,12 @@ constexpr int64_t RoundedBlocks(int64_t cols) {
   return (cols + kRoundedColumns - 1) / kRoundedColumns;
 }
 
-// Tokens that multiply needs at once to be worth the unpacking; below, dot is called for each.
-inline constexpr int64_t kFewTokens = 4;
-
 // 64 rows of one stretch.
 struct alignas(64) Panel {
   static constexpr int64_t kRows = 64;
 
-  // Word k, of columns 4k to 4k + 3, of row r at [(k * kRows + r) * 4]: levels plus the form's offset.
+  // Word k, of columns 4k to 4k + 3, of row r at [(k * kRows + r) * 4]: levels plus the form's
+  // offset.
   uint8_t codes[kRoundedColumns * kRows];
   float step[16 * kRows];     // [group, row]
   float minimum[16 * kRows];  // [group, row]; where the grid has minima
@@ -69,21 +67,20 @@ struct alignas(64) Panel {
 
 // How the levels of a grid lie in a panel.
 struct PanelForm {
-  int group = 32;        // columns that share a step: 16 or 32
-  int offset = 0;        // what codes are above their levels
+  int group = 32;  // columns that share a step: 16 or 32
+  int offset = 0;  // what codes are above their levels
   bool minima = false;
-  bool wide = false;     // codes need all 8 bits; without an offset they are signed
-  int planes = 1;        // levels that need 16 bits are the sum of two planes of codes
+  bool wide = false;  // codes need all 8 bits; without an offset they are signed
+  int planes = 1;     // levels that need 16 bits are the sum of two planes of codes
 };
 
 // The kernels of one grid on one instruction set; null functions where it has none.
 struct RoundedKernels {
   PanelForm form;
 
-  // y[r] = one token's products with `count` rows, row_bytes apart. x: the token's blocks, `stride`
-  // blocks apart.
+  // y[r] = one token's products with `count` rows, row_bytes apart. x: the token's blocks.
   void (*dot)(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-              const RoundedBlock* x, int64_t stride, int64_t cols, float* y) = nullptr;
+              const RoundedBlock* x, int64_t cols, float* y) = nullptr;
 
   // Fills the panel with columns [256 * stretch, 256 * stretch + 256) of `count` <= 64 rows, one
   // plane of them; what lies beyond the rows' end has zero steps, as have rows beyond `count`.

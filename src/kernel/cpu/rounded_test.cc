@@ -88,17 +88,16 @@ class RoundedTest : public testing::TestWithParam<Isa> {
     ops_ = std::make_unique<CpuOps>(2, GetParam(), Activations::kInt8);
   }
 
-  bool Has(const Grid& grid) const {
-    return KernelsFor(grid, GetParam()).rounded.dot != nullptr;
-  }
+  bool Has(const Grid& grid) const { return KernelsFor(grid, GetParam()).rounded.dot != nullptr; }
 
   void Check(const Tensor& w, int64_t tokens, uint32_t seed) {
     const int64_t rows = w.rows(), cols = w.cols();
     const Floats weights = Decode(w), x = Random(tokens * cols, seed);
     Floats y(tokens * rows, NAN);
     ops_->MatMul(*ops_->Prepare(w), x.data(), tokens, y.data());
-    // Sums begin at what codes are above their levels, up to 128 times those. What the grid rounds its weights to last, or, for levels that are not integers, the place
-    // they are cut at, is left out.
+    // Sums begin at what codes are above their levels, up to 128 times those. What the grid rounds
+    // its weights to last, or, for levels that are not integers, the place they are cut at, is left
+    // out.
     const double tolerance = w.grid->grouped == nullptr ? 5e-6 : Tolerance(*w.grid->grouped);
     for (int64_t t = 0; t < tokens; ++t) {
       const Floats token = Rounded({x.begin() + t * cols, x.begin() + (t + 1) * cols});

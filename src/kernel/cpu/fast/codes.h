@@ -3,12 +3,13 @@
 // A grid G with such a kernel specializes Codes<G>, for 256 columns a step:
 //   static constexpr PanelForm kForm;       as stated below; offset 0 where codes are signed
 //   template <class Sink> static void Visit(const uint8_t* blocks, Sink& sink);
-// Visit calls first sink.Steps(s) with the steps of the 8 groups of 32, or sink.Steps(low, high) with
-// those of the 16 groups of 16; then, if the form has minima, sink.Minima likewise; then sink(j, c)
-// for j = 0 ... 7 with the codes of columns 32j to 32j + 31 in their order. A weight is
+// Visit calls first sink.Steps(s) with the steps of the 8 groups of 32, or sink.Steps(low, high)
+// with those of the 16 groups of 16; then, if the form has minima, sink.Minima likewise; then
+// sink(j, c) for j = 0 ... 7 with the codes of columns 32j to 32j + 31 in their order. A weight is
 //   step * (code - offset) - minimum
-// Grids whose blocks are one group of 32 derive from CodesOfGroups<G>, below, and say what one block
-// holds. One description serves all instruction sets: it is AVX2 throughout, inlined into what uses it.
+// Grids whose blocks are one group of 32 derive from CodesOfGroups<G>, below, and say what one
+// block holds. One description serves all instruction sets: it is AVX2 throughout, inlined into
+// what uses it.
 
 #pragma once
 
@@ -38,16 +39,14 @@ HT_BEGIN_AVX2
 HT_INLINE __m256i Load256(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
-HT_INLINE __m128i Load128(const void* p) {
-  return _mm_loadu_si128(static_cast<const __m128i*>(p));
-}
+HT_INLINE __m128i Load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 
 // The low and the high 4 bits of 16 bytes, one after the other (grid/nibbles.h).
 HT_INLINE __m256i Nibbles256(const uint8_t* p) {
   const __m128i bytes = Load128(p);
-  return _mm256_and_si256(_mm256_inserti128_si256(_mm256_castsi128_si256(bytes),
-                                                  _mm_srli_epi16(bytes, 4), 1),
-                          _mm256_set1_epi8(15));
+  return _mm256_and_si256(
+      _mm256_inserti128_si256(_mm256_castsi128_si256(bytes), _mm_srli_epi16(bytes, 4), 1),
+      _mm256_set1_epi8(15));
 }
 
 // Codes of 5 bits, the fifth in a word of their own.
@@ -92,8 +91,8 @@ HT_INLINE __m256 Signed256(__m128i bytes) {
 
 // Each of two neighbouring groups of 16 over the lanes of its columns: pair j % 4 of 8 numbers.
 HT_INLINE __m256 SpreadPair(__m256 eight, int j) {
-  const __m256i index = _mm256_add_epi32(_mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1),
-                                         _mm256_set1_epi32(2 * (j % 4)));
+  const __m256i index =
+      _mm256_add_epi32(_mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1), _mm256_set1_epi32(2 * (j % 4)));
   return _mm256_permutevar8x32_ps(eight, index);
 }
 
@@ -197,16 +196,15 @@ struct DotCodes {
     sum = _mm256_sub_ps(sum, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
   HT_INLINE void operator()(int j, __m256i codes) {
-    const __m256 step = kForm.group == 32
-                            ? _mm256_permutevar8x32_ps(low, _mm256_set1_epi32(j))
-                            : SpreadPair(j < 4 ? low : high, j);
+    const __m256 step = kForm.group == 32 ? _mm256_permutevar8x32_ps(low, _mm256_set1_epi32(j))
+                                          : SpreadPair(j < 4 ? low : high, j);
     sum = _mm256_fmadd_ps(Products(j, codes), step, sum);
   }
 
  private:
   HT_INLINE __m256 Products(int j, __m256i codes) const {
-    return _mm256_cvtepi32_ps(Product::template Of<kForm.wide>(
-        codes, Load256(x->codes + 32 * j), Load256(x->fine + 32 * j)));
+    return _mm256_cvtepi32_ps(Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j),
+                                                               Load256(x->fine + 32 * j)));
   }
   HT_INLINE void Take(__m256 m, const float* sums) {
     sum = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), sum);
@@ -216,8 +214,7 @@ struct DotCodes {
 // Four rows at a time, which share the token's blocks; kernel/cpu/rounded.h has the arguments.
 template <class C, class Product>
 HT_INLINE void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes,
-                              int64_t count, const RoundedBlock* x, int64_t stride, int64_t cols,
-                              float* y) {
+                              int64_t count, const RoundedBlock* x, int64_t cols, float* y) {
   const int64_t steps = cols / kRoundedColumns, rest = cols % kRoundedColumns;
   const int64_t step_bytes = 4 * row_bytes / RoundedBlocks(cols);
   for (int64_t r = 0; r < count; r += 4, rows += 4 * row_bytes) {
@@ -235,7 +232,7 @@ HT_INLINE void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row
         b.Step(sb);
         c.Step(sc);
         e.Step(se);
-        sa.x = sb.x = sc.x = se.x = x + (i + 1) * stride;
+        sa.x = sb.x = sc.x = se.x = x + i + 1;
       }
       if (rest > 0) a.Rest(sa, rest), b.Rest(sb, rest), c.Rest(sc, rest), e.Rest(se, rest);
     }
@@ -311,12 +308,20 @@ HT_INLINE void TurnWords(const float* from, int64_t from_stride, float* to, int6
   }
 }
 
+// Asks for the `size` bytes that lie `ahead` of those at `at`: a panel's next stretch, or the next
+// panel. Rows are read in pieces, which the processor does not foresee.
+HT_INLINE void AskForNext(const uint8_t* rows, int64_t at, int64_t size, int64_t ahead) {
+  PrefetchAhead(rows, at + ahead - kPrefetchBytes, size + 63);
+}
+
 template <class C, class Product>
 HT_INLINE void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
                            int64_t stretch, int64_t cols, int plane, Panel& panel) {
   constexpr int64_t kTurned = 8;  // rows at a time
   constexpr int64_t kGroups = kRoundedColumns / C::kForm.group;
   const int64_t columns = std::min(kRoundedColumns, cols - stretch * kRoundedColumns);
+  const int64_t stretches = RoundedBlocks(cols), step_bytes = row_bytes / stretches;
+  const int64_t next_panel = Panel::kRows * row_bytes - stretch * step_bytes;
   for (int64_t r0 = 0; r0 < Panel::kRows; r0 += kTurned) {
     if (r0 >= count) {
       // Anything will do that is a number.
@@ -328,9 +333,11 @@ HT_INLINE void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_by
     }
     for (int64_t i = 0; i < kTurned; ++i) {
       const int64_t r = std::min(r0 + i, count - 1);
+      AskForNext(rows, r * row_bytes + stretch * step_bytes, step_bytes,
+                 stretch + 1 < stretches ? step_bytes : next_panel);
       C reader(grid, rows + r * row_bytes, stretch, plane);
-      RowOfPanel<C, Product> sink{panel.rows + i * kRoundedColumns,
-                                  panel.row_steps + i * 16, panel.row_minima + i * 16};
+      RowOfPanel<C, Product> sink{panel.rows + i * kRoundedColumns, panel.row_steps + i * 16,
+                                  panel.row_minima + i * 16};
       if (columns == kRoundedColumns) {
         reader.Step(sink);
       } else {
@@ -380,8 +387,8 @@ struct CodesOfBlocks {
 
 template <class C>
 void DotCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                  const RoundedBlock* x, int64_t stride, int64_t cols, float* y) {
-  DotRowsOfCodes<C, ProductAvx2>(grid, rows, row_bytes, count, x, stride, cols, y);
+                  const RoundedBlock* x, int64_t cols, float* y) {
+  DotRowsOfCodes<C, ProductAvx2>(grid, rows, row_bytes, count, x, cols, y);
 }
 template <class C>
 void UnpackCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
@@ -395,8 +402,8 @@ HT_BEGIN_VNNI
 
 template <class C>
 void DotCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                  const RoundedBlock* x, int64_t stride, int64_t cols, float* y) {
-  DotRowsOfCodes<C, ProductVnni>(grid, rows, row_bytes, count, x, stride, cols, y);
+                  const RoundedBlock* x, int64_t cols, float* y) {
+  DotRowsOfCodes<C, ProductVnni>(grid, rows, row_bytes, count, x, cols, y);
 }
 template <class C>
 void UnpackCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,

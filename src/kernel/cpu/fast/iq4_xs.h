@@ -23,7 +23,8 @@ struct Codes<IQ4_XS> {
     uint16_t high;
     std::memcpy(&high, block + 2, sizeof high);
     std::memcpy(&low, block + 4, sizeof low);
-    const uint64_t scales = _pdep_u64(low, 0x0F0F0F0F0F0F0F0F) | _pdep_u64(high, 0x3030303030303030);
+    const uint64_t scales =
+        _pdep_u64(low, 0x0F0F0F0F0F0F0F0F) | _pdep_u64(high, 0x3030303030303030);
     const __m128i centred =
         _mm_sub_epi8(_mm_cvtsi64_si128(static_cast<int64_t>(scales)), _mm_set1_epi8(32));
     sink.Steps(_mm256_mul_ps(_mm256_set1_ps(Half256(block)), Signed256(centred)));

@@ -120,8 +120,8 @@ HT_INLINE void AddWordsAvx2(const uint8_t* codes, const int8_t* x, __m256i (&pro
       for (int t = 0; t < T; ++t) {
         int32_t word;
         std::memcpy(&word, x + t * static_cast<int64_t>(sizeof(RoundedBlock)) + 4 * k, sizeof word);
-        products[t][v] = _mm256_add_epi32(products[t][v],
-                                          ProductAvx2::Of<kSigned>(w, _mm256_set1_epi32(word)));
+        products[t][v] =
+            _mm256_add_epi32(products[t][v], ProductAvx2::Of<kSigned>(w, _mm256_set1_epi32(word)));
       }
     }
   }
@@ -137,8 +137,8 @@ void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x,
     for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        y[t][v] = first ? _mm256_setzero_ps()
-                        : _mm256_load_ps(sums + t * Panel::kRows + row + 8 * v);
+        y[t][v] =
+            first ? _mm256_setzero_ps() : _mm256_load_ps(sums + t * Panel::kRows + row + 8 * v);
       }
     }
     const uint8_t* codes = panel.codes + 4 * row;

@@ -19,8 +19,8 @@ struct Codes<Q3_K> {
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
     const __m256 d = _mm256_set1_ps(Half256(block + 108));
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block + 96));
-    const __m128i low = _mm_and_si128(_mm_unpacklo_epi64(bytes, _mm_srli_epi16(bytes, 4)),
-                                      _mm_set1_epi8(15));
+    const __m128i low =
+        _mm_and_si128(_mm_unpacklo_epi64(bytes, _mm_srli_epi16(bytes, 4)), _mm_set1_epi8(15));
     int32_t tops;
     std::memcpy(&tops, block + 104, sizeof tops);
     const __m128i high = _mm_slli_epi16(

@@ -37,8 +37,8 @@ HT_INLINE void SixBitScales(const uint8_t* halves, const uint8_t* packed, __m256
                             __m256& minima) {
   __m128i low, high;
   SixBitFields(packed, low, high);
-  steps = _mm256_mul_ps(_mm256_set1_ps(Half256(halves)),
-                        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(low)));
+  steps =
+      _mm256_mul_ps(_mm256_set1_ps(Half256(halves)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(low)));
   minima = _mm256_mul_ps(_mm256_set1_ps(Half256(halves + 2)),
                          _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(high)));
 }
