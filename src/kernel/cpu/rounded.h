@@ -71,6 +71,7 @@ struct PanelForm {
   int offset = 0;  // what codes are above their levels
   bool minima = false;
   bool wide = false;  // codes need all 8 bits; without an offset they are signed
+  int largest = 15;   // code, where they are not wide
   int planes = 1;     // levels that need 16 bits are the sum of two planes of codes
 };
 

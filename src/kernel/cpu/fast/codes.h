@@ -129,11 +129,15 @@ struct ProductAvx2 {
     return _mm256_add_epi32(_mm256_slli_epi32(Of<kSigned>(codes, x), 8), Of<kSigned>(codes, fine));
   }
   template <bool kSigned>
+  HT_INLINE static __m256i Pairs(__m256i codes, __m256i x) {
+    return kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
+                   : _mm256_maddubs_epi16(codes, x);
+  }
+
+ private:
+  template <bool kSigned>
   HT_INLINE static __m256i Of(__m256i codes, __m256i x) {
-    const __m256i pairs =
-        kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
-                : _mm256_maddubs_epi16(codes, x);
-    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    return _mm256_madd_epi16(Pairs<kSigned>(codes, x), _mm256_set1_epi16(1));
   }
 };
 

@@ -8,6 +8,8 @@
 
 #pragma once
 
+#include <algorithm>
+
 #include "kernel/cpu/fast/codes.h"
 
 #if defined(__x86_64__)
@@ -110,24 +112,42 @@ HT_END_TARGET
 
 HT_BEGIN_AVX2
 
-template <int T, int kWords, bool kSigned>
+// The same for 16 rows. Products of unsigned codes are summed in 16 bits as far as those hold them,
+// kDepth words; 0: codes are signed.
+template <int T, int kWords, int kDepth>
 HT_INLINE void AddWordsAvx2(const uint8_t* codes, const int8_t* x, __m256i (&products)[T][2]) {
-  for (int k = 0; k < kWords; ++k, codes += 4 * Panel::kRows) {
+  constexpr int kStep = std::clamp(kDepth, 1, kWords);
+  for (int k = 0; k < kWords; k += kStep) {
+    __m256i pairs[T][2];
 #pragma GCC unroll 4
-    for (int v = 0; v < 2; ++v) {
-      const __m256i w = Load256(codes + 32 * v);
+    for (int t = 0; t < T; ++t) pairs[t][0] = pairs[t][1] = _mm256_setzero_si256();
+#pragma GCC unroll 2
+    for (int i = 0; i < kStep; ++i, codes += 4 * Panel::kRows) {
+      const __m256i w[2] = {Load256(codes), Load256(codes + 32)};
 #pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
         int32_t word;
-        std::memcpy(&word, x + t * static_cast<int64_t>(sizeof(RoundedBlock)) + 4 * k, sizeof word);
+        std::memcpy(&word, x + t * static_cast<int64_t>(sizeof(RoundedBlock)) + 4 * (k + i),
+                    sizeof word);
+        const __m256i four = _mm256_set1_epi32(word);
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; ++v) {
+          pairs[t][v] = _mm256_add_epi16(pairs[t][v], ProductAvx2::Pairs<kDepth == 0>(w[v], four));
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; ++v) {
         products[t][v] =
-            _mm256_add_epi32(products[t][v], ProductAvx2::Of<kSigned>(w, _mm256_set1_epi32(word)));
+            _mm256_add_epi32(products[t][v], _mm256_madd_epi16(pairs[t][v], _mm256_set1_epi16(1)));
       }
     }
   }
 }
 
-template <int T, int kGroup, bool kMinima, bool kSigned>
+template <int T, int kGroup, bool kMinima, int kDepth>
 void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x, bool first,
               float* sums) {
   constexpr int kVectors = 2, kWords = kGroup / 4;
@@ -152,7 +172,7 @@ void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x,
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) products[t][v] = _mm256_set1_epi32(-offset * total);
       }
-      AddWordsAvx2<T, kWords, kSigned>(codes, &x->codes[kGroup * g], products);
+      AddWordsAvx2<T, kWords, kDepth>(codes, &x->codes[kGroup * g], products);
       const int g32 = kGroup == 32 ? g : g / 2;
       const bool refined = (refined_groups >> g32 & 1) != 0;
       if (refined) {
@@ -165,7 +185,7 @@ void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x,
                                               _mm256_set1_epi32(offset * total));
           }
         }
-        AddWordsAvx2<T, kWords, kSigned>(codes, &x->fine[kGroup * g], products);
+        AddWordsAvx2<T, kWords, kDepth>(codes, &x->fine[kGroup * g], products);
       }
       codes += 4 * kWords * Panel::kRows;
 #pragma GCC unroll 4
@@ -195,15 +215,15 @@ void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x,
 
 HT_END_TARGET
 
-// Calls tile<T>(x, sums) for all tokens, three at a time.
-template <class Tile>
+// Calls tile<T>(x, sums) for all tokens, kTokens at a time.
+template <int kTokens, class Tile>
 void ForTiles(const RoundedBlock* x, int64_t tokens, float* sums, Tile&& tile) {
   int64_t t = 0;
   const auto run = [&]<int T>() {
     for (; t + T <= tokens; t += T) tile.template operator()<T>(x + t, sums + t * Panel::kRows);
   };
-  run.template operator()<3>();
-  run.template operator()<2>();
+  run.template operator()<kTokens>();
+  if constexpr (kTokens > 2) run.template operator()<2>();
   run.template operator()<1>();
 }
 
@@ -221,7 +241,7 @@ inline void MultiplyVnni(const Panel& panel, const PanelForm& form, int64_t colu
                          const RoundedBlock* x, int64_t tokens, bool first, float* sums) {
   ForForm(form, [&]<int kGroup, bool kMinima>() {
     const auto groups = static_cast<int>((columns + kGroup - 1) / kGroup);
-    ForTiles(x, tokens, sums, [&]<int T>(const RoundedBlock* xt, float* to) {
+    ForTiles<3>(x, tokens, sums, [&]<int T>(const RoundedBlock* xt, float* to) {
       TileVnni<T, kGroup, kMinima>(panel, form.offset, groups, xt, first, to);
     });
   });
@@ -231,11 +251,17 @@ inline void MultiplyAvx2(const Panel& panel, const PanelForm& form, int64_t colu
                          const RoundedBlock* x, int64_t tokens, bool first, float* sums) {
   ForForm(form, [&]<int kGroup, bool kMinima>() {
     const auto groups = static_cast<int>((columns + kGroup - 1) / kGroup);
-    ForTiles(x, tokens, sums, [&]<int T>(const RoundedBlock* xt, float* to) {
-      if (form.wide) {
-        TileAvx2<T, kGroup, kMinima, true>(panel, form.offset, groups, xt, first, to);
+    ForTiles<2>(x, tokens, sums, [&]<int T>(const RoundedBlock* xt, float* to) {
+      // The most words whose pairs of products, at most 127 times the largest code each, fit.
+      const int depth = form.wide ? 0 : 32767 / (2 * 127 * form.largest);
+      if (depth == 0) {
+        TileAvx2<T, kGroup, kMinima, 0>(panel, form.offset, groups, xt, first, to);
+      } else if (depth < 4) {
+        TileAvx2<T, kGroup, kMinima, 2>(panel, form.offset, groups, xt, first, to);
+      } else if (depth < 8) {
+        TileAvx2<T, kGroup, kMinima, 4>(panel, form.offset, groups, xt, first, to);
       } else {
-        TileAvx2<T, kGroup, kMinima, false>(panel, form.offset, groups, xt, first, to);
+        TileAvx2<T, kGroup, kMinima, 8>(panel, form.offset, groups, xt, first, to);
       }
     });
   });

@@ -13,7 +13,7 @@ HT_BEGIN_AVX2
 
 template <>
 struct Codes<Q2_K> {
-  static constexpr PanelForm kForm{.group = 16, .minima = true};
+  static constexpr PanelForm kForm{.group = 16, .minima = true, .largest = 3};
 
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {

@@ -13,7 +13,7 @@ HT_BEGIN_AVX2
 
 template <>
 struct Codes<Q3_K> {
-  static constexpr PanelForm kForm{.group = 16, .offset = 4};
+  static constexpr PanelForm kForm{.group = 16, .offset = 4, .largest = 7};
 
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {

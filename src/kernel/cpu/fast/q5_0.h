@@ -13,7 +13,7 @@ HT_BEGIN_AVX2
 
 template <>
 struct Codes<Q5_0> : CodesOfGroups<Q5_0> {
-  static constexpr PanelForm kForm{.offset = 16};
+  static constexpr PanelForm kForm{.offset = 16, .largest = 31};
 
   HT_INLINE static __m256i Of(const uint8_t* block) { return FiveBits256(block + 2, block + 6); }
 };

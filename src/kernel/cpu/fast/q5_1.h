@@ -13,7 +13,7 @@ HT_BEGIN_AVX2
 
 template <>
 struct Codes<Q5_1> : CodesOfGroups<Q5_1> {
-  static constexpr PanelForm kForm{.minima = true};
+  static constexpr PanelForm kForm{.minima = true, .largest = 31};
 
   HT_INLINE static __m256i Of(const uint8_t* block) { return FiveBits256(block + 4, block + 8); }
   HT_INLINE static float Minimum(const uint8_t* block) { return -Half256(block + 2); }

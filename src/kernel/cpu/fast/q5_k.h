@@ -94,7 +94,7 @@ HT_BEGIN_AVX2
 
 template <>
 struct Codes<Q5_K> {
-  static constexpr PanelForm kForm{.minima = true};
+  static constexpr PanelForm kForm{.minima = true, .largest = 31};
 
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {

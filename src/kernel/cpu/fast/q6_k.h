@@ -99,7 +99,7 @@ HT_BEGIN_AVX2
 
 template <>
 struct Codes<Q6_K> {
-  static constexpr PanelForm kForm{.group = 16, .offset = 32};
+  static constexpr PanelForm kForm{.group = 16, .offset = 32, .largest = 63};
 
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
