@@ -1,7 +1,7 @@
 // What the CPU kernels reach, beside what the machine can do: read bandwidth for one token at a
 // time, multiply-adds for a prompt.
 //
-//   kernel_bench --benchmark_filter=Read         memory read bandwidth
+//   kernel_bench --benchmark_filter=Read/        memory read bandwidth (read_bench.cc)
 //   kernel_bench --benchmark_filter=MultiplyAdd  f32 multiply-add peak
 //   kernel_bench --benchmark_filter=MatVec       every grid, one token: GB/s of weights
 //   kernel_bench --benchmark_filter=MatMul       every grid, 512 tokens: GFLOP/s
@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "bench/read_bench.h"
 #include "grid/grid.h"
 #include "kernel/ops.h"
 #include "tensor/tensor.h"
@@ -68,28 +69,6 @@ void SetRate(benchmark::State& state, const char* name, double each) {
   state.counters[name] = benchmark::Counter(each * static_cast<double>(state.iterations()) / 1e9,
                                             benchmark::Counter::kIsRate);
 }
-
-// Sums `bytes` of memory with all threads, as wide as the compiler can.
-void Read(benchmark::State& state) {
-  const int64_t n = state.range(0) / 8;
-  std::vector<uint64_t> data(n, 1);
-  ThreadPool pool(Threads());
-  std::vector<uint64_t> sums(pool.threads() * 8);
-  constexpr int64_t kPiece = 16384;
-  for (auto _ : state) {
-    pool.For(n / kPiece, [&](int64_t piece, int thread) {
-      uint64_t lanes[32] = {};
-      const uint64_t* p = data.data() + piece * kPiece;
-      for (int64_t i = 0; i < kPiece; i += 32) {
-        for (int lane = 0; lane < 32; ++lane) lanes[lane] += p[i + lane];
-      }
-      for (const uint64_t lane : lanes) sums[thread * 8] += lane;
-    });
-  }
-  benchmark::DoNotOptimize(sums.data());
-  SetRate(state, "GB/s", static_cast<double>(n) * 8);
-}
-BENCHMARK(Read)->Arg(64 << 20)->Arg(512 << 20)->UseRealTime();
 
 #if defined(__x86_64__)
 __attribute__((target("avx512f"))) float MultiplyAdds(int64_t steps) {
@@ -313,6 +292,7 @@ void RegisterAll() {
 }  // namespace halftone
 
 int main(int argc, char** argv) {
+  halftone::RegisterReads();
   halftone::RegisterAll();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

@@ -11,6 +11,7 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+QUIET = 0.1  # processors that other programs may take; some programs wait for their slowest thread
 PEERS = os.path.join(ROOT, ".cache", "peers")
 HALFTONE = os.environ.get("HALFTONE", os.path.join(ROOT, "build", "halftone"))
 
@@ -46,6 +47,34 @@ def timed(*commands):
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (time.monotonic() - start, after.ru_utime + after.ru_stime - before.ru_utime
             - before.ru_stime)
+
+
+class Others:
+    """How many processors other programs kept busy, on average since this was made."""
+
+    def __init__(self):
+        self.start, self.busy, self.own = time.monotonic(), *self.now()
+
+    @staticmethod
+    def now():
+        with open("/proc/stat") as file:  # user nice system idle iowait irq softirq steal
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+        own = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return ((sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK"),
+                own.ru_utime + own.ru_stime)
+
+    def processors(self):
+        busy, own = self.now()
+        return max(0.0, (busy - self.busy - (own - self.own)) / (time.monotonic() - self.start))
+
+    @staticmethod
+    def remark(measured):
+        """What a table says of figures that were disturbed."""
+        disturbed = [processors for processors in measured if processors > QUIET]
+        if not disturbed:
+            return ""
+        return (f"\n\nDuring {len(disturbed)} of {len(measured)} measurements other programs kept up "
+                f"to {max(disturbed):.1f} processors busy: no comparison.")
 
 
 def table(head, rows):

@@ -6,7 +6,7 @@ import shlex
 import statistics
 
 import models
-from common import HALFTONE, digest, llama, run, store, stored, table, write
+from common import HALFTONE, Others, digest, llama, run, store, stored, table, write
 
 MODELS = [models.SMOLLM2, "ref-75m", "tinyllama-1.1b"]
 GRIDS = ["q4_0", "q4_k", "q5_k", "q6_k", "q8_0", "q3_k", "q2_k", "iq4_xs", *models.FOLDERS]
@@ -45,6 +45,7 @@ def measure(model, grid, threads, args):
     """One row: for each side the median of each figure over interleaved runs."""
     pair = models.pair(model, grid)
     runs = {name: [] for name in sides()}
+    others = Others()
     for _ in range(args.repeats):
         for name, once in sides().items():
             runs[name].append(once(pair, threads, args))
@@ -52,7 +53,7 @@ def measure(model, grid, threads, args):
                for name, all_ in runs.items()}
     return {"model": model, "grid": grid, "threads": threads, "isa": args.isa or "best",
             "prompt": args.prompt, "generate": args.generate, "program": digest(HALFTONE),
-            "medians": medians, "runs": runs}
+            "others": others.processors(), "medians": medians, "runs": runs}
 
 
 def markdown(rows):
@@ -70,7 +71,8 @@ def markdown(rows):
                 theirs = row["medians"].get(name)
                 line += [f"{theirs[what]:.1f}", f"{own[what] / theirs[what]:.2f}"] if theirs else ["", ""]
         lines.append([*line, f"{own['read']:.1f}", f"{100 * own['read'] / own['machine']:.0f} %"])
-    return table([*head, "GB/s", "of the machine's"], lines)
+    return (table([*head, "GB/s", "of the machine's"], lines)
+            + Others.remark([row["others"] for row in rows]))
 
 
 def cases(args):
@@ -91,7 +93,8 @@ def speed(args):
     for case in cases(args):
         rows.append(measure(*case, args))
         print(*case, "  ".join(f"{name} {m['prompt']:.1f} {m['generation']:.1f}"
-                               for name, m in rows[-1]["medians"].items()), flush=True)
+                               for name, m in rows[-1]["medians"].items()),
+              f" (others: {rows[-1]['others']:.2f} processors)", flush=True)
         old = [r for r in stored("speed", []) if isinstance(r.get("medians"), dict)
                and r["program"] == digest(HALFTONE) and key(r) != key(rows[-1])]
         store("speed", [*old, rows[-1]])

@@ -6,7 +6,7 @@ import tempfile
 
 import models
 from agreement import PRESETS, tensors
-from common import HALFTONE, PEERS, ROOT, llama, run, store, table, timed, write
+from common import HALFTONE, Others, PEERS, ROOT, llama, run, store, table, timed, write
 
 CALIBRATION = os.path.join(ROOT, "data", "calibration.txt")
 
@@ -15,6 +15,7 @@ def both(args, preset, extra, source, folder):
     """Medians of interleaved runs in seconds, and whether the tensors have the same bytes."""
     ours, theirs = os.path.join(folder, "ours.gguf"), os.path.join(folder, "theirs.gguf")
     seconds = {"halftone": [], "llama-quantize": []}
+    others = Others()
     for _ in range(args.repeats):
         seconds["llama-quantize"].append(timed([llama("llama-quantize"), *extra, source, theirs,
                                                 preset, args.threads])[0])
@@ -23,7 +24,7 @@ def both(args, preset, extra, source, folder):
                                           "imatrix" if extra else "rtn", "--threads", args.threads,
                                           *extra])[0])
     medians = {name: statistics.median(s) for name, s in seconds.items()}
-    return {"preset": preset, "imatrix": bool(extra), **medians,
+    return {"preset": preset, "imatrix": bool(extra), **medians, "others": others.processors(),
             "same": tensors(ours) == tensors(theirs)}
 
 
@@ -44,6 +45,7 @@ def quantize(args):
                  [[r["preset"], "imatrix" if r["imatrix"] else "rtn", f"{r['halftone']:.2f} s",
                    f"{r['llama-quantize']:.2f} s", f"{r['halftone'] / r['llama-quantize']:.2f}",
                    "the same" if r["same"] else "others"] for r in rows])
+    text += Others.remark([r["others"] for r in rows])
     print("\n" + text)
     if args.write:
         write("performance.md", "bench/peers/run quantize", text)
@@ -67,19 +69,20 @@ def loading(args):
                                       "--threads", args.threads],
             "llama-bench, two tokens": [llama("llama-bench"), "-m", path, "-p", 2, "-n", 0, "-r", 1,
                                         "--no-warmup", "-t", args.threads]}
+        others = Others()
         seconds = {(name, kind): [] for name in commands for kind in ("cold", "warm")}
         for _ in range(args.repeats):
             for name, command in commands.items():
                 forget(path)
                 for kind in ("cold", "warm"):
                     seconds[name, kind].append(timed(command)[0])
-        size = os.path.getsize(path)
+        size, others = os.path.getsize(path), others.processors()
     medians = {key: statistics.median(s) for key, s in seconds.items()}
     store("loading", {"shape": args.shape, "grid": args.grid, "bytes": size,
-                      "seconds": {" ".join(key): s for key, s in medians.items()}})
+                      "others": others, "seconds": {" ".join(key): s for key, s in medians.items()}})
     text = table([f"{args.shape} {args.grid}, {size / 1e9:.1f} GB", "cold", "warm"],
                  [[name, *(f"{medians[name, kind]:.3f} s" for kind in ("cold", "warm"))]
-                  for name in commands])
+                  for name in commands]) + Others.remark([others])
     print(text)
     if args.write:
         write("performance.md", "bench/peers/run loading", text)
