@@ -175,7 +175,8 @@ class Model {
                          Use(grid, shape.width, shape.hidden)});
     }
     output_ = Use(GridNamed(shape.output_grid), shape.vocabulary, shape.width);
-    cache_ = ops.MakeCache({shape.heads, shape.kv_heads, 64, shape.layers, context});
+    cache_ =
+        ops.MakeCache({shape.heads, shape.kv_heads, 64, shape.layers, context}, GridNamed("f16"));
     norm_ = RandomFloats(ops, shape.width);
     for (int i = 0; i < 32; ++i) frequency_.push_back(std::pow(1e4f, -static_cast<float>(i) / 32));
     const int64_t widest = std::max({shape.width, shape.hidden, q});

@@ -23,7 +23,12 @@ class BenchCommand : public Command {
         ->option_text("N")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
+    app.add_option("-d,--depth", options_.depth, "Tokens in the context before those generated")
+        ->option_text("N")
+        ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
+        ->capture_default_str();
     AddPrecision(app, options_.precision);
+    AddKvGrid(app, options_.kv_grid);
     AddThreads(app, options_.threads);
   }
 
@@ -36,7 +41,7 @@ class BenchCommand : public Command {
            "\n" +
            HelpParagraph(
                "JSON: prompt_tps, generation_tps, load_seconds, peak_bytes, weight_bytes, "
-               "read_gbps, machine_gbps, threads");
+               "kv_cache_bytes, read_gbps, machine_gbps, threads");
   }
 
   void Run(Console& console) override {
@@ -48,6 +53,7 @@ class BenchCommand : public Command {
                          {"load_seconds", report.load_seconds},
                          {"peak_bytes", report.peak_bytes},
                          {"weight_bytes", report.weight_bytes},
+                         {"kv_cache_bytes", report.kv_cache_bytes},
                          {"read_gbps", report.read_gbps},
                          {"machine_gbps", report.machine_gbps},
                          {"threads", report.threads}});
@@ -58,7 +64,9 @@ class BenchCommand : public Command {
     table.Add({"prompt", number(report.prompt_tps),
                fmt::format("tokens/s ({} tokens, {} threads)", options_.prompt, report.threads)});
     table.Add({"generation", number(report.generation_tps),
-               fmt::format("tokens/s ({} tokens)", options_.generate)});
+               fmt::format("tokens/s ({} tokens{})", options_.generate,
+                           options_.depth > 0 ? fmt::format(" after {}", options_.depth) : "")});
+    table.Add({"KV cache", HumanBytes(report.kv_cache_bytes), "in " + options_.kv_grid});
     table.Add({"load", fmt::format("{:.3f}", report.load_seconds), "s"});
     table.Add({"peak memory", HumanBytes(report.peak_bytes), ""});
     table.Add({"weights", HumanBytes(report.weight_bytes), "read for each token"});

@@ -56,12 +56,13 @@ std::unique_ptr<Tokenizer> MakeTokenizer(const Checkpoint& checkpoint) {
   return Tokenizer::FromMetadata(TokenizerMetadata(checkpoint), checkpoint.path);
 }
 
-Session::Session(std::shared_ptr<const LoadedModel> model, int64_t context, int64_t batch)
+Session::Session(std::shared_ptr<const LoadedModel> model, int64_t context, const Grid& cache_grid,
+                 int64_t batch)
     : model_(std::move(model)),
       context_(context),
       workspace_(model_->weights.parameters, *model_->ops, std::min(batch, context)) {
   const Hyperparameters& p = model_->weights.parameters;
-  cache_ = model_->ops->MakeCache({p.heads, p.kv_heads, p.head_dim, p.layers, context});
+  cache_ = model_->ops->MakeCache({p.heads, p.kv_heads, p.head_dim, p.layers, context}, cache_grid);
 }
 
 void Session::Rewind(int64_t position) { position_ = std::min(position, position_); }

@@ -36,12 +36,15 @@ Metadata TokenizerMetadata(const Checkpoint& checkpoint);
 // One sequence with its KV cache.
 class Session {
  public:
-  // Holds up to `context` tokens; runs at most `batch` tokens at a time.
-  Session(std::shared_ptr<const LoadedModel> model, int64_t context, int64_t batch = 512);
+  // Holds up to `context` tokens, their keys and values on `cache_grid` (CacheGrids() in
+  // kernel/ops.h); runs at most `batch` tokens at a time.
+  Session(std::shared_ptr<const LoadedModel> model, int64_t context,
+          const Grid& cache_grid = F32Grid(), int64_t batch = 512);
 
   const LoadedModel& model() const { return *model_; }
   int64_t context() const { return context_; }
   int64_t position() const { return position_; }
+  uint64_t cache_bytes() const { return cache_->bytes; }
 
   // Forgets the tokens from `position` on.
   void Rewind(int64_t position);

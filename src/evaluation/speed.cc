@@ -32,21 +32,28 @@ std::vector<int32_t> SomeTokens(int64_t count, int64_t vocabulary) {
 
 void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOptions& options,
                   BenchReport& report) {
-  if (options.prompt < 1 || options.generate < 1 || options.repeats < 1) {
-    FailUsage("prompt, generated tokens and repeats must be at least 1");
+  if (options.prompt < 1 || options.generate < 1 || options.repeats < 1 || options.depth < 0) {
+    FailUsage("prompt, generated tokens and repeats must be at least 1, the depth at least 0");
   }
   const int64_t vocabulary = model->weights.parameters.vocabulary;
-  const auto tokens = SomeTokens(std::max(options.prompt, options.generate), vocabulary);
-  Session session(model, std::max(options.prompt, options.generate));
+  const int64_t context = std::max(options.prompt, options.depth + options.generate);
+  const auto tokens = SomeTokens(context, vocabulary);
+  Session session(model, context, GridNamed(options.kv_grid));
   std::vector<float> logits(static_cast<size_t>(vocabulary));
   const auto prompt = [&] {
     session.Rewind(0);
     session.Append(std::span(tokens).first(options.prompt), 1, logits.data());
   };
+  // The prompt has left the first of these tokens in the cache.
+  const auto reach_depth = [&] {
+    session.Rewind(options.depth);
+    const int64_t from = session.position();
+    session.Append(std::span(tokens).subspan(from, options.depth - from), 0, nullptr);
+  };
   const auto generate = [&](int64_t n) {
-    session.Rewind(0);
+    session.Rewind(options.depth);
     for (int64_t i = 0; i < n; ++i) {
-      session.Append(std::span(tokens).subspan(i, 1), 1, logits.data());
+      session.Append(std::span(tokens).subspan(options.depth + i, 1), 1, logits.data());
     }
   };
   const auto time = [&](auto&& work) {
@@ -57,6 +64,7 @@ void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOp
 
   Progress* progress = options.progress;
   if (progress) progress->Begin("bench", 2 * options.repeats + 1);
+  reach_depth();
   generate(std::min<int64_t>(options.generate, 4));  // touches every page once
   std::vector<double> prompt_seconds, generate_seconds;
   for (int r = 0; r < options.repeats; ++r) {
@@ -64,6 +72,7 @@ void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOp
     if (progress) progress->Advance(2 * r + 1);
     prompt_seconds.push_back(time(prompt));
     if (progress) progress->Advance(2 * r + 2);
+    reach_depth();
     generate_seconds.push_back(time([&] { generate(options.generate); }));
   }
   if (progress) progress->End();
@@ -71,6 +80,7 @@ void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOp
   report.generation_tps = static_cast<double>(options.generate) / Median(generate_seconds);
   report.weight_bytes = model->weights.token_bytes;
   report.read_gbps = static_cast<double>(report.weight_bytes) * report.generation_tps / 1e9;
+  report.kv_cache_bytes = session.cache_bytes();
   report.threads = model->ops->threads();
 }
 

@@ -10,8 +10,8 @@
 namespace halftone {
 
 // Measures prompt and generation speed of a loaded model: medians of options.repeats runs of
-// options.prompt and options.generate tokens. Fills prompt_tps, generation_tps, weight_bytes,
-// read_gbps and threads.
+// options.prompt and options.generate tokens, the latter after options.depth others. Fills
+// prompt_tps, generation_tps, weight_bytes, kv_cache_bytes, read_gbps and threads.
 void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOptions& options,
                   BenchReport& report);
 

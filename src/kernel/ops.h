@@ -26,10 +26,11 @@ class Matrix {
   int64_t cols = 0;  // inputs
 };
 
-// Keys and values of the tokens seen so far, of one sequence.
+// Keys and values of the tokens seen so far, of one sequence, on one grid.
 class KvCache {
  public:
   virtual ~KvCache() = default;
+  uint64_t bytes = 0;  // of all positions it can hold
 };
 
 struct AttentionShape {
@@ -90,11 +91,14 @@ class Ops {
   virtual void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, RopeStyle style,
                     std::span<const float> inverse_frequency, int64_t position) = 0;
 
-  virtual std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape) = 0;
+  // A cache whose keys and values are rounded to `grid`, each head's apart, padded with zeros to
+  // whole blocks. Throws Error (kUsage) for a grid that is not among CacheGrids().
+  virtual std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape, const Grid& grid) = 0;
 
   // Stores k and v [tokens, kv_heads, head_dim] of positions [position, position + tokens), then
   // for each token attends causally to all stored positions up to its own:
-  //   out[t, h] = softmax_p(q[t, h] . k[p, h'] * scale) v[p, h'],  h' = h * kv_heads / heads.
+  //   out[t, h] = softmax_p(q[t, h] . k[p, h'] * scale) v[p, h'],  h' = h * kv_heads / heads,
+  // k and v being the stored ones, rounded to the cache's grid.
   // q, out: [tokens, heads, head_dim].
   virtual void Attention(KvCache& cache, int64_t layer, int64_t position, int64_t tokens,
                          const float* q, const float* k, const float* v, float scale,
@@ -114,6 +118,9 @@ class Ops {
   // gate[i] = silu(gate[i]) * up[i], silu(v) = v / (1 + exp(-v)).
   virtual void SiluMultiply(float* gate, const float* up, int64_t n) = 0;
 };
+
+// The grids that a cache can be on, from most to fewest bits.
+std::vector<const Grid*> CacheGrids();
 
 // The CPU backend. threads counts the calling thread; 0: one for each processor. The instruction
 // set is chosen at run time; the environment variable HALFTONE_ISA=scalar|avx2|avx512 forces one.

@@ -1,8 +1,12 @@
 #include "kernel/cpu/cpu_ops.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <optional>
+#include <string_view>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -39,32 +43,36 @@ const CpuMatrix& Ours(const Matrix& w) { return static_cast<const CpuMatrix&>(w)
 
 struct CpuCache : KvCache {
   AttentionShape shape;
-  int64_t positions = 0;            // shape.context rounded up to whole chunks
-  int64_t head_keys = 0;            // floats of one head's keys
-  int64_t head_values = 0;          // floats of one head's values
-  std::shared_ptr<float[]> keys;    // [layers, kv_heads, positions / kKeyTile, head_dim, kKeyTile]
-  std::shared_ptr<float[]> values;  // [layers, kv_heads, positions, PaddedHead(head_dim)]
+  const Grid* grid = nullptr;
+  const CacheStorage* storage = nullptr;
+  int64_t tile_bytes = 0;
+  int64_t head_bytes = 0;         // of one head's keys, or values
+  std::shared_ptr<float[]> keys;  // bytes [layers, kv_heads, tiles, tile_bytes]
+  std::shared_ptr<float[]> values;
 
-  float* Keys(int64_t layer, int64_t head) {
-    return keys.get() + (layer * shape.kv_heads + head) * head_keys;
+  uint8_t* Part(const std::shared_ptr<float[]>& part, int64_t layer, int64_t head) const {
+    return reinterpret_cast<uint8_t*>(part.get()) + (layer * shape.kv_heads + head) * head_bytes;
   }
-  float* Values(int64_t layer, int64_t head) {
-    return values.get() + (layer * shape.kv_heads + head) * head_values;
+  HeadCache Head(int64_t layer, int64_t head) const {
+    return {storage, Part(keys, layer, head), Part(values, layer, head)};
   }
 
   // Stores one token's key and value of one head.
   void Store(int64_t layer, int64_t head, int64_t position, const float* key, const float* value) {
-    const int64_t dim = shape.head_dim;
-    float* k = Keys(layer, head) + position / kKeyTile * dim * kKeyTile + position % kKeyTile;
-    for (int64_t i = 0; i < dim; ++i) k[i * kKeyTile] = key[i];
-    std::copy(value, value + dim, Values(layer, head) + position * PaddedHead(dim));
+    const int64_t tile = position / kCacheTile * tile_bytes;
+    storage->store(*grid, key, value, shape.head_dim, position % kCacheTile,
+                   Part(keys, layer, head) + tile, Part(values, layer, head) + tile);
   }
 };
 
 }  // namespace
 
 CpuOps::CpuOps(int threads, Isa isa)
-    : pool_(threads), isa_(isa), vector_(VectorOpsFor(isa)), int8_(Int8OpsFor(isa)) {}
+    : pool_(threads),
+      isa_(isa),
+      vector_(VectorOpsFor(isa)),
+      attention_(AttentionOpsFor(isa)),
+      int8_(Int8OpsFor(isa)) {}
 
 template <class Body>
 void CpuOps::Split(int64_t n, int64_t unit, int64_t work, Body&& body) {
@@ -277,23 +285,52 @@ void CpuOps::Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, Rop
   });
 }
 
-std::unique_ptr<KvCache> CpuOps::MakeCache(const AttentionShape& shape) {
+std::unique_ptr<KvCache> CpuOps::MakeCache(const AttentionShape& shape, const Grid& grid) {
   auto cache = std::make_unique<CpuCache>();
   cache->shape = shape;
-  cache->positions = RoundUp(std::max<int64_t>(shape.context, 1), kAttentionChunk);
-  cache->head_keys = cache->positions * shape.head_dim;
-  cache->head_values = cache->positions * PaddedHead(shape.head_dim);
+  cache->grid = &grid;
+  cache->storage = attention_.StorageFor(grid);
+  if (cache->storage == nullptr) {
+    std::vector<std::string_view> names;
+    for (const Grid* possible : CacheGrids()) names.push_back(possible->name);
+    FailUsage("keys and values can be on the grids {}, not on {}", fmt::join(names, ", "),
+              grid.name);
+  }
+  const int64_t padded = cache->storage->padded(shape.head_dim);
+  cache->tile_bytes = cache->storage->tile_bytes(padded);
+  const int64_t positions = RoundUp(std::max<int64_t>(shape.context, 1), kAttentionChunk);
+  const auto head_bytes = CheckedMul(static_cast<uint64_t>(positions / kCacheTile),
+                                     static_cast<uint64_t>(cache->tile_bytes));
   const auto heads =
       CheckedMul(static_cast<uint64_t>(shape.layers), static_cast<uint64_t>(shape.kv_heads));
-  const auto floats =
-      heads ? CheckedMul(*heads, static_cast<uint64_t>(cache->head_values)) : std::nullopt;
-  if (!floats || *floats > INT64_MAX / sizeof(float)) {
+  const auto bytes = heads && head_bytes ? CheckedMul(*heads, *head_bytes) : std::nullopt;
+  if (!bytes || *bytes > INT64_MAX / 2) {
     FailUsage("a cache for {} positions is larger than any memory", shape.context);
   }
-  cache->keys = AllocateAligned(static_cast<int64_t>(*heads) * cache->head_keys);
-  cache->values = AllocateAligned(static_cast<int64_t>(*floats));
-  ReserveScratch(AttentionScratch(shape.head_dim));
+  cache->head_bytes = static_cast<int64_t>(*head_bytes);
+  cache->bytes = 2 * *bytes;
+  const auto floats = static_cast<int64_t>(*bytes / sizeof(float));  // tiles are whole floats
+  cache->keys = AllocateAligned(floats);
+  cache->values = AllocateAligned(floats);
+  ReserveScratch(AttentionScratch(padded));
   return cache;
+}
+
+std::vector<const Grid*> CacheGrids() {
+  std::vector<const Grid*> grids;
+  for (const Grid* grid : AllGrids()) {
+    if (AttentionOpsFor(Isa::kScalar).StorageFor(*grid) != nullptr) grids.push_back(grid);
+  }
+  std::ranges::stable_sort(grids, std::greater<>(), &Grid::bits_per_weight);
+  return grids;
+}
+
+int64_t CpuOps::HeadsTogether(const AttentionShape& shape) const {
+  int64_t together = std::min(kMaxQueries, shape.heads / shape.kv_heads);
+  while (shape.heads / shape.kv_heads % together != 0) --together;
+  // Larger pieces must still give all threads the same to do.
+  const int64_t pieces = shape.heads / together;
+  return pieces % threads() == 0 || pieces >= 4 * threads() ? together : 1;
 }
 
 void CpuOps::Attention(KvCache& kv_cache, int64_t layer, int64_t position, int64_t tokens,
@@ -311,21 +348,24 @@ void CpuOps::Attention(KvCache& kv_cache, int64_t layer, int64_t position, int64
   });
   // A row is a token of a head. Rows that share a key-value head share its loads: neighbouring
   // tokens of one head, or, where there are few tokens, the heads of one group.
-  const int64_t blocks = (tokens + kMaxQueries - 1) / kMaxQueries;
-  Split(shape.heads * blocks, 1, tokens * shape.heads * dim * (position + tokens),
+  const int64_t together = tokens < kRowsAtOnce ? HeadsTogether(shape) : 1;
+  const int64_t block = kMaxQueries / together;  // tokens
+  const int64_t blocks = (tokens + block - 1) / block, groups = shape.heads / together;
+  Split(groups * blocks, 1, tokens * shape.heads * dim * (position + tokens),
         [&](int64_t begin, int64_t end, int thread) {
           for (int64_t piece = begin; piece < end; ++piece) {
-            const int64_t head = piece % shape.heads;
-            const int64_t first = piece / shape.heads * kMaxQueries;
-            const int64_t count = std::min(kMaxQueries, tokens - first);
+            const int64_t head = piece % groups * together;
+            const int64_t first = piece / groups * block;
             Query queries[kMaxQueries];
-            for (int64_t i = 0; i < count; ++i) {
-              const int64_t at = ((first + i) * shape.heads + head) * dim;
-              queries[i] = {q + at, out + at, position + first + i + 1};
+            int64_t count = 0;
+            for (int64_t t = first; t < std::min(tokens, first + block); ++t) {
+              for (int64_t h = head; h < head + together; ++h) {
+                const int64_t at = (t * shape.heads + h) * dim;
+                queries[count++] = {q + at, out + at, position + t + 1};
+              }
             }
-            const int64_t kv_head = head * shape.kv_heads / shape.heads;
-            vector_.attend({cache.Keys(layer, kv_head), cache.Values(layer, kv_head)}, queries,
-                           count, dim, scale, Scratch(thread));
+            attention_.attend(cache.Head(layer, head * shape.kv_heads / shape.heads), queries,
+                              count, dim, scale, Scratch(thread));
           }
         });
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernel/cpu/attention.h"
 #include "kernel/cpu/decode.h"
 #include "kernel/cpu/int8_ops.h"
 #include "kernel/cpu/isa.h"
@@ -40,7 +41,7 @@ class CpuOps : public Ops {
                float* y) override;
   void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, RopeStyle style,
             std::span<const float> inverse_frequency, int64_t position) override;
-  std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape) override;
+  std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape, const Grid& grid) override;
   void Attention(KvCache& cache, int64_t layer, int64_t position, int64_t tokens, const float* q,
                  const float* k, const float* v, float scale, float* out) override;
   void Add(float* x, const float* y, int64_t n) override;
@@ -68,6 +69,8 @@ class CpuOps : public Ops {
   const float* Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens);
   // x [tokens, cols] with its columns as rows, in `turned`.
   const float* Turn(const float* x, int64_t tokens, int64_t cols, std::vector<float>& turned);
+  // Query heads of one key-value head that share a pass over its cache, where a head has few rows.
+  int64_t HeadsTogether(const AttentionShape& shape) const;
   // At least `floats` of scratch for every thread.
   void ReserveScratch(int64_t floats);
   float* Scratch(int thread) { return scratch_.get() + thread * scratch_floats_; }
@@ -75,6 +78,7 @@ class CpuOps : public Ops {
   ThreadPool pool_;
   Isa isa_;
   const VectorOps& vector_;
+  const AttentionOps& attention_;
   const Int8Ops& int8_;
   std::shared_ptr<float[]> scratch_;  // [threads, scratch_floats_]
   int64_t scratch_floats_ = 0;
