@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
@@ -183,6 +184,8 @@ class Model {
     for (auto& buffer : buffers_) buffer = ops.Allocate(context * widest);
     logits_ = ops.Allocate(shape.vocabulary);
     ids_.resize(context);
+    positions_.resize(context);
+    std::iota(positions_.begin(), positions_.end(), 0);
     for (int64_t t = 0; t < context; ++t)
       ids_[t] = static_cast<int32_t>(t * 7919 % shape.vocabulary);
   }
@@ -201,9 +204,11 @@ class Model {
       ops_.MatMul(*w.q, n, tokens, q);
       ops_.MatMul(*w.k, n, tokens, k);
       ops_.MatMul(*w.v, n, tokens, v);
-      ops_.Rope(q, tokens, s.heads, 64, RopeStyle::kInterleaved, frequency_, position);
-      ops_.Rope(k, tokens, s.kv_heads, 64, RopeStyle::kInterleaved, frequency_, position);
-      ops_.Attention(*cache_, i, position, tokens, q, k, v, 0.125f, a);
+      const auto positions = std::span(positions_).subspan(position, tokens);
+      ops_.Rope(q, positions, s.heads, 64, RopeStyle::kInterleaved, frequency_);
+      ops_.Rope(k, positions, s.kv_heads, 64, RopeStyle::kInterleaved, frequency_);
+      const TokenRun run{cache_.get(), position, tokens};
+      ops_.Attention({&run, 1}, i, q, k, v, 0.125f, a);
       ops_.MatMul(*w.o, a, tokens, n);
       ops_.Add(x, n, tokens * s.width);
       ops_.RmsNorm(x, norm_.get(), 1e-5f, tokens, s.width, n);
@@ -236,6 +241,7 @@ class Model {
   std::unique_ptr<KvCache> cache_;
   std::vector<float> frequency_;
   std::vector<int32_t> ids_;
+  std::vector<int64_t> positions_;
   std::shared_ptr<float[]> norm_, logits_, buffers_[6];
   int64_t bytes_ = 0;
   double multiply_adds_ = 0;

@@ -60,7 +60,8 @@ struct BenchOptions {
   int64_t prompt = 512;
   int64_t generate = 128;
   int repeats = 3;
-  int64_t depth = 0;  // tokens in the cache before the generated ones
+  int64_t depth = 0;      // tokens in the cache before the generated ones
+  int64_t sequences = 1;  // more: these also generate together, a token each in every step
   int threads = 0;
   Precision precision;
   std::string kv_grid = "f16";  // what keys and values are rounded to: one of KvGrids()
@@ -70,6 +71,7 @@ struct BenchOptions {
 struct BenchReport {
   double prompt_tps = 0;        // tokens/s, median of the repeats
   double generation_tps = 0;    // tokens/s, median of the repeats
+  double sequences_tps = 0;     // tokens/s of all sequences together; 0 for a single one
   double load_seconds = 0;      // from opening to ready
   uint64_t peak_bytes = 0;      // peak resident memory of this process
   uint64_t weight_bytes = 0;    // bytes of weights that each generated token reads

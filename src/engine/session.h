@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +21,10 @@ namespace halftone {
 struct LoadedModel {
   // Binds and prepares the weights. `ops` may be shared between models. Throws Error.
   LoadedModel(Checkpoint checkpoint, std::shared_ptr<Ops> ops);
+
+  // Throws Error (kFormat) naming the first broken tensor if one of a token's logits, [vocabulary],
+  // is not finite.
+  void CheckFinite(const float* logits) const;
 
   Checkpoint checkpoint;
   std::shared_ptr<Ops> ops;
@@ -55,10 +60,17 @@ class Session {
   void Append(std::span<const int32_t> tokens, int64_t wanted, float* logits, Tap* tap = nullptr);
 
  private:
+  friend class Batch;
+
+  // Throws Error (kUsage) if they cannot be appended.
+  void CheckFits(std::span<const int32_t> tokens) const;
+
   std::shared_ptr<const LoadedModel> model_;
   int64_t context_;
+  int64_t batch_;
   std::unique_ptr<KvCache> cache_;
-  Workspace workspace_;
+  // Made when it is first needed: sessions that only ever step in a Batch use that one's.
+  std::optional<Workspace> workspace_;
   int64_t position_ = 0;
 };
 

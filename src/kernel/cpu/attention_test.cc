@@ -93,9 +93,9 @@ struct Sequence {
     const int64_t n = to - from;
     const Floats other = Random(n * std::max(width(), kv_width()), 71);
     Floats ignored(n * width());
-    ops.Attention(cache, 0, from, n, other.data(), other.data(), other.data(), scale,
-                  ignored.data());
-    ops.Attention(cache, 1, from, n, q.data() + from * width(), k.data() + from * kv_width(),
+    const TokenRun run{&cache, from, n};
+    ops.Attention({&run, 1}, 0, other.data(), other.data(), other.data(), scale, ignored.data());
+    ops.Attention({&run, 1}, 1, q.data() + from * width(), k.data() + from * kv_width(),
                   v.data() + from * kv_width(), scale, out.data() + from * width());
   }
 
@@ -149,6 +149,32 @@ TEST_P(AttentionTest, GivesTheSameBitsHoweverTokensAreSplit) {
       EXPECT_EQ(s.Run(*ops_, *grid, {9, 1, 2, 3, 17}), at_once) << grid->name;
     }
   }
+}
+
+// Runs of several sequences at once, some at their beginning, some late, one with many tokens.
+TEST_P(AttentionTest, GivesTheSameBitsInABatch) {
+  const std::pair<int64_t, int64_t> runs[] = {{0, 1}, {150, 1}, {17, 2}, {3, 40}, {129, 1}, {0, 9}};
+  for (const Grid* grid : CacheGrids()) {
+    std::vector<std::unique_ptr<KvCache>> caches;
+    std::vector<TokenRun> batch;
+    Floats q, k, v, expected;
+    for (const auto& [position, tokens] : runs) {
+      const Sequence s(6, 2, 40, position + tokens, 300 + position);
+      const Floats out = s.Run(*ops_, *grid, {7});
+      Floats ignored(out.size());
+      caches.push_back(ops_->MakeCache(s.shape, *grid));
+      if (position > 0) s.Run(*ops_, *caches.back(), 0, position, ignored);
+      batch.push_back({caches.back().get(), position, tokens});
+      q.insert(q.end(), s.q.begin() + position * s.width(), s.q.end());
+      k.insert(k.end(), s.k.begin() + position * s.kv_width(), s.k.end());
+      v.insert(v.end(), s.v.begin() + position * s.kv_width(), s.v.end());
+      expected.insert(expected.end(), out.begin() + position * s.width(), out.end());
+    }
+    Floats out(q.size(), NAN);
+    ops_->Attention(batch, 1, q.data(), k.data(), v.data(), 1.0f / std::sqrt(40.0f), out.data());
+    EXPECT_EQ(out, expected) << grid->name;
+  }
+  ops_->Attention({}, 0, nullptr, nullptr, nullptr, 1, nullptr);
 }
 
 TEST_P(AttentionTest, DoesNotDependOnTheThreads) {

@@ -65,6 +65,16 @@ struct CpuCache : KvCache {
   }
 };
 
+CpuCache& Cache(const TokenRun& run) { return static_cast<CpuCache&>(*run.cache); }
+
+// How a run's rows are shared out: a piece is a block of its tokens for some heads of a group.
+struct AttentionPieces {
+  int64_t together;  // heads
+  int64_t groups;    // of so many heads
+  int64_t block;     // tokens
+  int64_t count;     // pieces of the run: blocks * groups
+};
+
 }  // namespace
 
 CpuOps::CpuOps(int threads, Isa isa)
@@ -240,9 +250,9 @@ void CpuOps::RmsNorm(const float* x, const float* weight, float eps, int64_t tok
 }
 
 const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequency,
-                                          int64_t position, int64_t tokens) {
+                                          std::span<const int64_t> positions) {
   for (const RopeTable& table : rope_tables_) {
-    if (table.position == position && table.tokens == tokens &&
+    if (std::ranges::equal(table.positions, positions) &&
         std::ranges::equal(table.inverse_frequency, inverse_frequency)) {
       return table;
     }
@@ -251,15 +261,15 @@ const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequen
   oldest_rope_table_ = (oldest_rope_table_ + 1) % rope_tables_.size();
   const auto pairs = static_cast<int64_t>(inverse_frequency.size());
   table.inverse_frequency.assign(inverse_frequency.begin(), inverse_frequency.end());
-  table.position = position;
-  table.tokens = tokens;
+  table.positions.assign(positions.begin(), positions.end());
+  const auto tokens = static_cast<int64_t>(positions.size());
   table.cosines.resize(tokens * pairs);
   table.sines.resize(tokens * pairs);
   // A sine costs as much as dozens of multiply-adds.
   Split(tokens, 1, tokens * pairs * 64, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t i = 0; i < pairs; ++i) {
-        const float angle = static_cast<float>(position + t) * inverse_frequency[i];
+        const float angle = static_cast<float>(positions[t]) * inverse_frequency[i];
         // The f64 functions of the f32 angle, rounded, are torch's f32 ones within one ulp.
         table.cosines[t * pairs + i] = static_cast<float>(std::cos(static_cast<double>(angle)));
         table.sines[t * pairs + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
@@ -269,9 +279,10 @@ const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequen
   return table;
 }
 
-void CpuOps::Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, RopeStyle style,
-                  std::span<const float> inverse_frequency, int64_t position) {
-  const RopeTable& table = TableFor(inverse_frequency, position, tokens);
+void CpuOps::Rope(float* x, std::span<const int64_t> positions, int64_t heads, int64_t head_dim,
+                  RopeStyle style, std::span<const float> inverse_frequency) {
+  const RopeTable& table = TableFor(inverse_frequency, positions);
+  const auto tokens = static_cast<int64_t>(positions.size());
   const auto pairs = static_cast<int64_t>(inverse_frequency.size());
   const auto rotate =
       style == RopeStyle::kInterleaved ? vector_.rotate_interleaved : vector_.rotate_halves;
@@ -325,49 +336,81 @@ std::vector<const Grid*> CacheGrids() {
   return grids;
 }
 
-int64_t CpuOps::HeadsTogether(const AttentionShape& shape) const {
+int64_t CpuOps::HeadsTogether(const AttentionShape& shape, int64_t passes) const {
   int64_t together = std::min(kMaxQueries, shape.heads / shape.kv_heads);
   while (shape.heads / shape.kv_heads % together != 0) --together;
   // Larger pieces must still give all threads the same to do.
-  const int64_t pieces = shape.heads / together;
+  const int64_t pieces = passes * shape.heads / together;
   return pieces % threads() == 0 || pieces >= 4 * threads() ? together : 1;
 }
 
-void CpuOps::Attention(KvCache& kv_cache, int64_t layer, int64_t position, int64_t tokens,
-                       const float* q, const float* k, const float* v, float scale, float* out) {
-  auto& cache = static_cast<CpuCache&>(kv_cache);
-  const AttentionShape& shape = cache.shape;
-  const int64_t dim = shape.head_dim;
-  Split(shape.kv_heads, 1, tokens * shape.kv_heads * dim, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = 0; t < tokens; ++t) {
-      for (int64_t h = begin; h < end; ++h) {
-        const int64_t at = (t * shape.kv_heads + h) * dim;
-        cache.Store(layer, h, position + t, k + at, v + at);
+void CpuOps::StoreKeysAndValues(std::span<const TokenRun> runs, int64_t layer, const float* k,
+                                const float* v) {
+  const AttentionShape& shape = Cache(runs.front()).shape;
+  const int64_t dim = shape.head_dim, heads = shape.kv_heads;
+  int64_t tokens = 0;
+  for (const TokenRun& run : runs) tokens += run.tokens;
+  const auto pieces = static_cast<int64_t>(runs.size()) * heads;  // a head of a run
+  Split(pieces, 1, tokens * heads * dim, [&](int64_t begin, int64_t end, int) {
+    int64_t first = 0;  // token of the run
+    for (int64_t r = 0; r * heads < end; first += runs[r++].tokens) {
+      CpuCache& cache = Cache(runs[r]);
+      for (int64_t t = 0; t < runs[r].tokens; ++t) {
+        for (int64_t h = std::max<int64_t>(0, begin - r * heads);
+             h < std::min(heads, end - r * heads); ++h) {
+          const int64_t at = ((first + t) * heads + h) * dim;
+          cache.Store(layer, h, runs[r].position + t, k + at, v + at);
+        }
       }
     }
   });
+}
+
+void CpuOps::Attention(std::span<const TokenRun> runs, int64_t layer, const float* q,
+                       const float* k, const float* v, float scale, float* out) {
+  if (runs.empty()) return;
+  StoreKeysAndValues(runs, layer, k, v);
+  const AttentionShape& shape = Cache(runs.front()).shape;
+  const int64_t dim = shape.head_dim;
   // A row is a token of a head. Rows that share a key-value head share its loads: neighbouring
-  // tokens of one head, or, where there are few tokens, the heads of one group.
-  const int64_t together = tokens < kRowsAtOnce ? HeadsTogether(shape) : 1;
-  const int64_t block = kMaxQueries / together;  // tokens
-  const int64_t blocks = (tokens + block - 1) / block, groups = shape.heads / together;
-  Split(groups * blocks, 1, tokens * shape.heads * dim * (position + tokens),
-        [&](int64_t begin, int64_t end, int thread) {
-          for (int64_t piece = begin; piece < end; ++piece) {
-            const int64_t head = piece % groups * together;
-            const int64_t first = piece / groups * block;
-            Query queries[kMaxQueries];
-            int64_t count = 0;
-            for (int64_t t = first; t < std::min(tokens, first + block); ++t) {
-              for (int64_t h = head; h < head + together; ++h) {
-                const int64_t at = (t * shape.heads + h) * dim;
-                queries[count++] = {q + at, out + at, position + t + 1};
-              }
-            }
-            attention_.attend(cache.Head(layer, head * shape.kv_heads / shape.heads), queries,
-                              count, dim, scale, Scratch(thread));
+  // tokens of one head, or, where a run has few tokens, the heads of one group.
+  const int64_t some = HeadsTogether(shape, static_cast<int64_t>(runs.size()));
+  const auto pieces_of = [&](const TokenRun& run) {
+    AttentionPieces pieces;
+    pieces.together = run.tokens < kRowsAtOnce ? some : 1;
+    pieces.groups = shape.heads / pieces.together;
+    pieces.block = kMaxQueries / pieces.together;
+    pieces.count = (run.tokens + pieces.block - 1) / pieces.block * pieces.groups;
+    return pieces;
+  };
+  int64_t count = 0, work = 0;
+  for (const TokenRun& run : runs) {
+    count += pieces_of(run).count;
+    work += run.tokens * shape.heads * dim * (run.position + run.tokens);
+  }
+  Split(count, 1, work, [&](int64_t begin, int64_t end, int thread) {
+    int64_t base = 0, offset = 0;  // the run's first piece, and where its rows begin
+    for (const TokenRun& run : runs) {
+      const AttentionPieces pieces = pieces_of(run);
+      const int64_t last = std::min(end - base, pieces.count);
+      for (int64_t piece = std::max<int64_t>(0, begin - base); piece < last; ++piece) {
+        const int64_t head = piece % pieces.groups * pieces.together;
+        const int64_t from = piece / pieces.groups * pieces.block;
+        Query queries[kMaxQueries];
+        int64_t rows = 0;
+        for (int64_t t = from; t < std::min(run.tokens, from + pieces.block); ++t) {
+          for (int64_t h = head; h < head + pieces.together; ++h) {
+            const int64_t at = offset + (t * shape.heads + h) * dim;
+            queries[rows++] = {q + at, out + at, run.position + t + 1};
           }
-        });
+        }
+        attention_.attend(Cache(run).Head(layer, head * shape.kv_heads / shape.heads), queries,
+                          rows, dim, scale, Scratch(thread));
+      }
+      base += pieces.count;
+      offset += run.tokens * shape.heads * dim;
+    }
+  });
 }
 
 void CpuOps::Add(float* x, const float* y, int64_t n) {

@@ -187,7 +187,9 @@ TEST_P(CpuOpsTest, Rope) {
       const Floats before = Random(tokens * heads * dim, 47);
       for (const int64_t position : {0, 1234}) {
         Floats x = before;
-        ops_->Rope(x.data(), tokens, heads, dim, style, frequency, position);
+        std::vector<int64_t> positions(tokens);
+        std::iota(positions.begin(), positions.end(), position);
+        ops_->Rope(x.data(), positions, heads, dim, style, frequency);
         for (int64_t at = 0; at < tokens * heads; ++at) {
           const float* in = before.data() + at * dim;
           Floats expected(in, in + dim);
