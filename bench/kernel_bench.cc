@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
@@ -160,13 +161,16 @@ class Model {
                          Use(grid, shape.width, shape.hidden)});
     }
     output_ = Use(GridNamed(shape.output_grid), shape.vocabulary, shape.width);
-    cache_ = ops.MakeCache({shape.heads, shape.kv_heads, 64, shape.layers, context});
+    cache_ =
+        ops.MakeCache({shape.heads, shape.kv_heads, 64, shape.layers, context}, GridNamed("f16"));
     norm_ = RandomFloats(ops, shape.width);
     for (int i = 0; i < 32; ++i) frequency_.push_back(std::pow(1e4f, -static_cast<float>(i) / 32));
     const int64_t widest = std::max({shape.width, shape.hidden, q});
     for (auto& buffer : buffers_) buffer = ops.Allocate(context * widest);
     logits_ = ops.Allocate(shape.vocabulary);
     ids_.resize(context);
+    positions_.resize(context);
+    std::iota(positions_.begin(), positions_.end(), 0);
     for (int64_t t = 0; t < context; ++t)
       ids_[t] = static_cast<int32_t>(t * 7919 % shape.vocabulary);
   }
@@ -185,9 +189,11 @@ class Model {
       ops_.MatMul(*w.q, n, tokens, q);
       ops_.MatMul(*w.k, n, tokens, k);
       ops_.MatMul(*w.v, n, tokens, v);
-      ops_.Rope(q, tokens, s.heads, 64, RopeStyle::kInterleaved, frequency_, position);
-      ops_.Rope(k, tokens, s.kv_heads, 64, RopeStyle::kInterleaved, frequency_, position);
-      ops_.Attention(*cache_, i, position, tokens, q, k, v, 0.125f, a);
+      const auto positions = std::span(positions_).subspan(position, tokens);
+      ops_.Rope(q, positions, s.heads, 64, RopeStyle::kInterleaved, frequency_);
+      ops_.Rope(k, positions, s.kv_heads, 64, RopeStyle::kInterleaved, frequency_);
+      const TokenRun run{cache_.get(), position, tokens};
+      ops_.Attention({&run, 1}, i, q, k, v, 0.125f, a);
       ops_.MatMul(*w.o, a, tokens, n);
       ops_.Add(x, n, tokens * s.width);
       ops_.RmsNorm(x, norm_.get(), 1e-5f, tokens, s.width, n);
@@ -220,6 +226,7 @@ class Model {
   std::unique_ptr<KvCache> cache_;
   std::vector<float> frequency_;
   std::vector<int32_t> ids_;
+  std::vector<int64_t> positions_;
   std::shared_ptr<float[]> norm_, logits_, buffers_[6];
   int64_t bytes_ = 0;
   double multiply_adds_ = 0;

@@ -23,6 +23,7 @@ class EvaluateCommand : public Command {
     AddChunks(app, options_.chunks);
     AddPrecision(app, options_.precision);
     AddActivations(app, options_.activations);
+    AddKvGrid(app, options_.kv_grid);
     AddThreads(app, options_.threads);
     auto* tokens = app.add_option("--tokens", tokens_, "Instead: token ids to run, 1,2,3")
                        ->option_text("IDS")
@@ -115,8 +116,8 @@ class EvaluateCommand : public Command {
 
   void WriteLogits(Console& console) {
     int64_t vocabulary = 0;
-    const std::vector<float> logits =
-        EvaluateLogits(model_, tokens_, options_.threads, &vocabulary, options_.precision);
+    const std::vector<float> logits = EvaluateLogits(model_, tokens_, options_.threads, &vocabulary,
+                                                     options_.precision, options_.kv_grid);
     const auto count = static_cast<int64_t>(tokens_.size());
     WriteNpyFile(npy_, {count, vocabulary}, logits);
     if (console.json) {

@@ -63,6 +63,14 @@ Table SummaryTable(const QuantizeReport& report) {
 
 }  // namespace
 
+void AddKvGrid(CLI::App& app, std::string& grid) {
+  const std::vector<std::string> names = KvGrids();
+  app.add_option("--kv-grid", grid, fmt::format("Grid of the KV cache: {}", fmt::join(names, ", ")))
+      ->option_text("NAME")
+      ->check(CLI::IsMember(names))
+      ->capture_default_str();
+}
+
 void AddPrecision(CLI::App& app, Precision& precision) {
   auto* four = app.add_flag_callback(
       "--load-in-4bit", [&] { precision.load_in = LoadIn::k4Bit; },

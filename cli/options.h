@@ -68,6 +68,9 @@ inline void AddChunks(CLI::App& app, int64_t& chunks) {
       ->capture_default_str();
 }
 
+// What keys and values are rounded to.
+void AddKvGrid(CLI::App& app, std::string& grid);
+
 // Rounding while loading, in transformers' words.
 void AddPrecision(CLI::App& app, Precision& precision);
 

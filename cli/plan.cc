@@ -22,6 +22,7 @@ class PlanCommand : public Command {
                    "Memory to fit into, such as 16GiB; without it what this machine has")
         ->option_text("SIZE");
     AddContext(app, options_.context, "Tokens that the KV cache shall hold");
+    AddKvGrid(app, options_.kv_grid);
   }
 
   std::string Footer() const override {
@@ -34,7 +35,8 @@ class PlanCommand : public Command {
                "powers of 1000.") +
            "\n" +
            HelpParagraph(
-               "JSON: model, parameters, exact, context, ram_bytes, vram_bytes, advice, rows "
+               "JSON: model, parameters, exact, context, kv_grid, ram_bytes, vram_bytes, advice, "
+               "rows "
                "[grid, bits_per_weight, weight_bytes, kv_cache_bytes, activation_bytes, "
                "total_bytes, fits_ram, fits_vram, recommended]");
   }
@@ -63,10 +65,15 @@ class PlanCommand : public Command {
                       {"fits_vram", row.fits_vram},
                       {"recommended", row.recommended}});
     }
-    return {{"model", report.model},         {"parameters", report.parameters},
-            {"exact", report.exact},         {"context", report.context},
-            {"ram_bytes", report.ram_bytes}, {"vram_bytes", report.vram_bytes},
-            {"advice", report.advice},       {"rows", rows}};
+    return {{"model", report.model},
+            {"parameters", report.parameters},
+            {"exact", report.exact},
+            {"context", report.context},
+            {"kv_grid", report.kv_grid},
+            {"ram_bytes", report.ram_bytes},
+            {"vram_bytes", report.vram_bytes},
+            {"advice", report.advice},
+            {"rows", rows}};
   }
 
   void Print(Console& console, const PlanReport& report) const {
@@ -89,10 +96,11 @@ class PlanCommand : public Command {
                  HumanBytes(row.total_bytes), fits},
                 row.recommended);
     }
-    console.Print(fmt::format("{}: {} parameters, context {}, {} {}{}\n\n", Printable(report.model),
-                              HumanCount(static_cast<double>(report.parameters)), report.context,
-                              memory_.empty() ? "RAM" : "memory", BothUnits(report.ram_bytes),
-                              gpu ? ", VRAM " + BothUnits(report.vram_bytes) : ""));
+    console.Print(
+        fmt::format("{}: {} parameters, context {} in {}, {} {}{}\n\n", Printable(report.model),
+                    HumanCount(static_cast<double>(report.parameters)), report.context,
+                    report.kv_grid, memory_.empty() ? "RAM" : "memory", BothUnits(report.ram_bytes),
+                    gpu ? ", VRAM " + BothUnits(report.vram_bytes) : ""));
     console.Print(table);
     if (!report.advice.empty()) console.Print("\n" + report.advice + "\n");
   }

@@ -66,6 +66,7 @@ class RunCommand : public Command {
         ->capture_default_str();
     AddPrecision(app, load_.precision);
     AddActivations(app, load_.activations);
+    AddKvGrid(app, load_.kv_grid);
     AddThreads(app, load_.threads);
     app.add_option("--context", load_.context, "Tokens of memory; 0: the model's own, at most 4096")
         ->option_text("N")

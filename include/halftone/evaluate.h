@@ -20,6 +20,9 @@ struct EvaluateOptions {
   // Of the model, not of the reference:
   Precision precision;
   Activations activations = Activations::kF32;
+  // What the model's keys and values are rounded to, one of KvGrids(); the reference's are not
+  // rounded. f32: what is measured is the weights.
+  std::string kv_grid = "f32";
   Progress* progress = nullptr;
 };
 
@@ -53,27 +56,32 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
 
 // Logits after each token, f32 [tokens, vocabulary].
 std::vector<float> EvaluateLogits(const std::string& model, const std::vector<int32_t>& tokens,
-                                  int threads, int64_t* vocabulary,
-                                  const Precision& precision = {});
+                                  int threads, int64_t* vocabulary, const Precision& precision = {},
+                                  const std::string& kv_grid = "f32");
 
 struct BenchOptions {
   int64_t prompt = 512;
   int64_t generate = 128;
   int repeats = 3;
+  int64_t depth = 0;      // tokens in the cache before the generated ones
+  int64_t sequences = 1;  // more: these also generate together, a token each in every step
   int threads = 0;
   Precision precision;
   Activations activations = Activations::kInt8;
+  std::string kv_grid = "f16";  // what keys and values are rounded to: one of KvGrids()
   Progress* progress = nullptr;
 };
 
 struct BenchReport {
-  double prompt_tps = 0;      // tokens/s, median of the repeats
-  double generation_tps = 0;  // tokens/s, median of the repeats
-  double load_seconds = 0;    // from opening to ready
-  uint64_t peak_bytes = 0;    // peak resident memory of this process
-  uint64_t weight_bytes = 0;  // bytes of weights that each generated token reads
-  double read_gbps = 0;       // weight_bytes * generation_tps, 10^9 bytes/s
-  double machine_gbps = 0;    // sequential read bandwidth of this machine, measured now
+  double prompt_tps = 0;        // tokens/s, median of the repeats
+  double generation_tps = 0;    // tokens/s, median of the repeats
+  double sequences_tps = 0;     // tokens/s of all sequences together; 0 for a single one
+  double load_seconds = 0;      // from opening to ready
+  uint64_t peak_bytes = 0;      // peak resident memory of this process
+  uint64_t weight_bytes = 0;    // bytes of weights that each generated token reads
+  uint64_t kv_cache_bytes = 0;  // of the keys and values of all tokens that were measured with
+  double read_gbps = 0;         // weight_bytes * generation_tps, 10^9 bytes/s
+  double machine_gbps = 0;      // sequential read bandwidth of this machine, measured now
   int threads = 0;
 };
 

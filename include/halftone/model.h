@@ -15,9 +15,10 @@
 namespace halftone {
 
 struct LoadOptions {
-  int threads = 0;      // 0: one for each processor
-  int64_t context = 0;  // tokens the KV cache holds; 0: the model's own limit, at most 4096
-  Precision precision;  // weights rounded while loading
+  int threads = 0;              // 0: one for each processor
+  int64_t context = 0;          // tokens the KV cache holds; 0: the model's own limit, at most 4096
+  Precision precision;          // weights rounded while loading
+  std::string kv_grid = "f16";  // what keys and values are rounded to: one of KvGrids()
   Activations activations = Activations::kInt8;
 };
 
@@ -75,7 +76,7 @@ class Model {
                               const SamplingOptions& sampling,
                               const std::function<bool(std::string_view)>& on_text) = 0;
 
-  // The logits after each token, f32 [tokens, vocabulary], from an empty cache.
+  // The logits after each token, f32 [tokens, vocabulary], from an empty cache on the same grid.
   virtual std::vector<float> Logits(const std::vector<int32_t>& tokens) = 0;
 };
 

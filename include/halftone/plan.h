@@ -11,6 +11,7 @@ namespace halftone {
 struct PlanOptions {
   uint64_t memory = 0;  // bytes to fit into; 0: this machine's RAM and VRAM
   int64_t context = 4096;
+  std::string kv_grid = "f16";  // what keys and values are rounded to: one of KvGrids()
 };
 
 struct PlanRow {
@@ -30,6 +31,7 @@ struct PlanReport {
   int64_t parameters = 0;
   bool exact = false;  // sizes are of real files, not estimates
   int64_t context = 0;
+  std::string kv_grid;
   uint64_t ram_bytes = 0;     // of this machine, or PlanOptions::memory
   uint64_t vram_bytes = 0;    // 0: no GPU
   std::vector<PlanRow> rows;  // from most to fewest bits

@@ -16,7 +16,7 @@ struct QuantizeOptions {
   // text, so that the whole is at most so large. At most one is not 0. Only for GGUF files.
   uint64_t target_bytes = 0;      // the file
   double target_bits = 0;         // bits per weight of the tensors
-  uint64_t target_memory = 0;     // weights, keys and values, activations
+  uint64_t target_memory = 0;     // weights, keys and values in f16, activations
   int64_t target_context = 4096;  // tokens that target_memory holds
   // A method, or a transform and a method: "gptq", "awq+gptq". Empty: best where there is
   // calibration text, imatrix where there is an imatrix file, else rtn.

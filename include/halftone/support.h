@@ -23,6 +23,7 @@ struct NamedSummary {
 };
 
 std::vector<GridInfo> Grids();
+std::vector<std::string> KvGrids();   // that keys and values can be rounded to, most bits first
 std::vector<NamedSummary> Presets();  // mixes of grids such as q4_k_m
 std::vector<NamedSummary> Methods();
 std::vector<NamedSummary> Containers();

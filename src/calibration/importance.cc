@@ -43,7 +43,7 @@ ImportanceMatrix AccumulateImportance(std::shared_ptr<const LoadedModel> model,
                                       const ChunkedText& chunks, const std::string& source,
                                       bool process_output, Progress* progress) {
   const int64_t vocabulary = model->weights.parameters.vocabulary;
-  Session session(model, chunks.length, chunks.length);
+  Session session(model, chunks.length, F32Grid(), chunks.length);
   SquareTap tap(process_output);
   // The output matrix sees every token only if logits of every token are asked for.
   const int64_t wanted = process_output ? chunks.length : 0;

@@ -63,7 +63,7 @@ LayerwiseCalibration::LayerwiseCalibration(std::shared_ptr<const LoadedModel> mo
               options_.held_out_chunks);
   }
   const Hyperparameters& p = model_->weights.parameters;
-  cache_ = model_->ops->MakeCache({p.heads, p.kv_heads, p.head_dim, 1, chunks_.length});
+  cache_ = model_->ops->MakeCache({p.heads, p.kv_heads, p.head_dim, 1, chunks_.length}, F32Grid());
 }
 
 void LayerwiseCalibration::CheckCancelled() const {

@@ -41,9 +41,9 @@ std::string Utf8Stream::Push(std::string_view bytes) {
 std::string Utf8Stream::Finish() { return std::exchange(pending_, {}); }
 
 Generator::Generator(std::shared_ptr<const LoadedModel> model, const Tokenizer& tokenizer,
-                     int64_t context)
+                     int64_t context, const Grid& cache_grid)
     : tokenizer_(tokenizer),
-      session_(std::move(model), context),
+      session_(std::move(model), context, cache_grid),
       logits_(static_cast<size_t>(session_.model().weights.parameters.vocabulary)) {}
 
 Generation Generator::Generate(std::span<const int32_t> prompt, int64_t max_tokens,

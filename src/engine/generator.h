@@ -19,7 +19,9 @@ namespace halftone {
 // sequence is only read from where it differs, so a chat does not reread its history.
 class Generator {
  public:
-  Generator(std::shared_ptr<const LoadedModel> model, const Tokenizer& tokenizer, int64_t context);
+  // Keys and values are kept on `cache_grid`.
+  Generator(std::shared_ptr<const LoadedModel> model, const Tokenizer& tokenizer, int64_t context,
+            const Grid& cache_grid = F32Grid());
 
   Generation Generate(std::span<const int32_t> prompt, int64_t max_tokens,
                       const SamplingOptions& sampling,

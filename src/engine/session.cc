@@ -32,6 +32,13 @@ namespace {
 LoadedModel::LoadedModel(Checkpoint c, std::shared_ptr<Ops> o)
     : checkpoint(std::move(c)), ops(std::move(o)), weights(BindWeights(checkpoint, *ops)) {}
 
+void LoadedModel::CheckFinite(const float* logits) const {
+  if (!std::all_of(logits, logits + weights.parameters.vocabulary,
+                   [](float v) { return std::isfinite(v); })) {
+    FailNotFinite(checkpoint);
+  }
+}
+
 Metadata TokenizerMetadata(const Checkpoint& checkpoint) {
   Metadata metadata;
   if (checkpoint.dialect == Dialect::kHuggingFace) {
@@ -56,17 +63,16 @@ std::unique_ptr<Tokenizer> MakeTokenizer(const Checkpoint& checkpoint) {
   return Tokenizer::FromMetadata(TokenizerMetadata(checkpoint), checkpoint.path);
 }
 
-Session::Session(std::shared_ptr<const LoadedModel> model, int64_t context, int64_t batch)
-    : model_(std::move(model)),
-      context_(context),
-      workspace_(model_->weights.parameters, *model_->ops, std::min(batch, context)) {
+Session::Session(std::shared_ptr<const LoadedModel> model, int64_t context, const Grid& cache_grid,
+                 int64_t batch)
+    : model_(std::move(model)), context_(context), batch_(std::min(batch, context)) {
   const Hyperparameters& p = model_->weights.parameters;
-  cache_ = model_->ops->MakeCache({p.heads, p.kv_heads, p.head_dim, p.layers, context});
+  cache_ = model_->ops->MakeCache({p.heads, p.kv_heads, p.head_dim, p.layers, context}, cache_grid);
 }
 
 void Session::Rewind(int64_t position) { position_ = std::min(position, position_); }
 
-void Session::Append(std::span<const int32_t> tokens, int64_t wanted, float* logits, Tap* tap) {
+void Session::CheckFits(std::span<const int32_t> tokens) const {
   const auto count = static_cast<int64_t>(tokens.size());
   const int64_t vocabulary = model_->weights.parameters.vocabulary;
   if (position_ + count > context_) {
@@ -79,22 +85,26 @@ void Session::Append(std::span<const int32_t> tokens, int64_t wanted, float* log
                 vocabulary);
     }
   }
+}
+
+void Session::Append(std::span<const int32_t> tokens, int64_t wanted, float* logits, Tap* tap) {
+  CheckFits(tokens);
+  if (!workspace_) workspace_.emplace(model_->weights.parameters, *model_->ops, batch_);
+  const auto count = static_cast<int64_t>(tokens.size());
+  const int64_t vocabulary = model_->weights.parameters.vocabulary;
   const int64_t first_wanted = count - wanted;
-  for (int64_t begin = 0; begin < count; begin += workspace_.max_tokens()) {
-    const int64_t size = std::min(workspace_.max_tokens(), count - begin);
+  for (int64_t begin = 0; begin < count; begin += batch_) {
+    const int64_t size = std::min(batch_, count - begin);
     const int64_t skip = std::clamp<int64_t>(first_wanted - begin, 0, size);
     // logits may be null where none are wanted.
     const int64_t row = std::max<int64_t>(0, begin - first_wanted);
     float* out = wanted > 0 ? logits + row * vocabulary : nullptr;
-    Forward(model_->weights, *model_->ops, *cache_, workspace_, tokens.subspan(begin, size),
+    Forward(model_->weights, *model_->ops, *cache_, *workspace_, tokens.subspan(begin, size),
             position_, skip, out, tap);
     position_ += size;
   }
   if (wanted == 0) return;
-  const float* last = logits + (wanted - 1) * vocabulary;
-  if (!std::all_of(last, last + vocabulary, [](float v) { return std::isfinite(v); })) {
-    FailNotFinite(model_->checkpoint);
-  }
+  model_->CheckFinite(logits + (wanted - 1) * vocabulary);
 }
 
 }  // namespace halftone

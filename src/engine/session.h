@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,6 +22,10 @@ struct LoadedModel {
   // Binds and prepares the weights. `ops` may be shared between models. Throws Error.
   LoadedModel(Checkpoint checkpoint, std::shared_ptr<Ops> ops);
 
+  // Throws Error (kFormat) naming the first broken tensor if one of a token's logits, [vocabulary],
+  // is not finite.
+  void CheckFinite(const float* logits) const;
+
   Checkpoint checkpoint;
   std::shared_ptr<Ops> ops;
   ModelWeights weights;
@@ -36,12 +41,15 @@ Metadata TokenizerMetadata(const Checkpoint& checkpoint);
 // One sequence with its KV cache.
 class Session {
  public:
-  // Holds up to `context` tokens; runs at most `batch` tokens at a time.
-  Session(std::shared_ptr<const LoadedModel> model, int64_t context, int64_t batch = 512);
+  // Holds up to `context` tokens, their keys and values on `cache_grid` (CacheGrids() in
+  // kernel/ops.h); runs at most `batch` tokens at a time.
+  Session(std::shared_ptr<const LoadedModel> model, int64_t context,
+          const Grid& cache_grid = F32Grid(), int64_t batch = 512);
 
   const LoadedModel& model() const { return *model_; }
   int64_t context() const { return context_; }
   int64_t position() const { return position_; }
+  uint64_t cache_bytes() const { return cache_->bytes; }
 
   // Forgets the tokens from `position` on.
   void Rewind(int64_t position);
@@ -52,10 +60,17 @@ class Session {
   void Append(std::span<const int32_t> tokens, int64_t wanted, float* logits, Tap* tap = nullptr);
 
  private:
+  friend class Batch;
+
+  // Throws Error (kUsage) if they cannot be appended.
+  void CheckFits(std::span<const int32_t> tokens) const;
+
   std::shared_ptr<const LoadedModel> model_;
   int64_t context_;
+  int64_t batch_;
   std::unique_ptr<KvCache> cache_;
-  Workspace workspace_;
+  // Made when it is first needed: sessions that only ever step in a Batch use that one's.
+  std::optional<Workspace> workspace_;
   int64_t position_ = 0;
 };
 

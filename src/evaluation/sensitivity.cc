@@ -29,7 +29,7 @@ class Prober {
         workspace_(weights_.parameters, ops_, chunks.length),
         scored_(chunks.length / 2) {
     const Hyperparameters& p = weights_.parameters;
-    cache_ = ops_.MakeCache({p.heads, p.kv_heads, p.head_dim, 1, chunks.length});
+    cache_ = ops_.MakeCache({p.heads, p.kv_heads, p.head_dim, 1, chunks.length}, F32Grid());
     before_.resize(weights_.layers.size() + 1);
     reference_.resize(static_cast<size_t>(scored_ * p.vocabulary));
     logits_.resize(reference_.size());

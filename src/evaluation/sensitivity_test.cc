@@ -55,7 +55,8 @@ TEST(SensitivityTest, IsTheDivergenceOfTheWholeModelWithThatTensor) {
   const auto logits_of = [&](const LoadedModel& m, int64_t chunk) {
     const auto cache =
         ops->MakeCache({m.weights.parameters.heads, m.weights.parameters.kv_heads,
-                        m.weights.parameters.head_dim, m.weights.parameters.layers, chunks.length});
+                        m.weights.parameters.head_dim, m.weights.parameters.layers, chunks.length},
+                       F32Grid());
     Workspace workspace(m.weights.parameters, *ops, chunks.length);
     std::vector<float> logits(16 * vocabulary);
     Forward(m.weights, *ops, *cache, workspace, chunks.chunk(chunk), 0, 16, logits.data());

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "base/error.h"
+#include "engine/batch.h"
 
 namespace halftone {
 namespace {
@@ -15,6 +18,15 @@ double Median(std::vector<double> values) {
   std::ranges::sort(values);
   const size_t n = values.size();
   return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+// Tokens of a prompt that are read at once.
+constexpr int64_t kPromptTokens = 512;
+
+void CheckCancelled(const BenchOptions& options) {
+  if (options.progress && options.progress->Cancelled()) {
+    throw Error(Error::Kind::kCancelled, "bench cancelled");
+  }
 }
 
 // Token ids that visit the vocabulary without a pattern; their values do not matter to speed.
@@ -28,49 +40,104 @@ std::vector<int32_t> SomeTokens(int64_t count, int64_t vocabulary) {
   return tokens;
 }
 
+template <class Work>
+double SecondsOf(const Work& work) {
+  const auto start = Clock::now();
+  work();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Seconds in which each of several sequences generates options.generate tokens, a step a token of
+// each. All have the same tokens: their values do not matter to speed.
+double BatchSeconds(const std::shared_ptr<const LoadedModel>& model, const BenchOptions& options,
+                    std::span<const int32_t> tokens) {
+  const auto count = static_cast<size_t>(options.sequences);
+  std::vector<std::unique_ptr<Session>> sessions;
+  std::vector<Batch::Part> parts(count);
+  for (Batch::Part& part : parts) {
+    sessions.push_back(std::make_unique<Session>(model, options.depth + options.generate,
+                                                 GridNamed(options.kv_grid)));
+    part.session = sessions.back().get();
+  }
+  Batch batch(model, std::max(kPromptTokens, options.sequences));
+  std::vector<float> logits(count * model->weights.parameters.vocabulary);
+  for (const Batch::Part& part : parts) {
+    for (int64_t at = 0; at < options.depth; at += kPromptTokens) {
+      const int64_t n = std::min(kPromptTokens, options.depth - at);
+      const Batch::Part piece{part.session, tokens.subspan(at, n)};
+      batch.Step({&piece, 1}, logits.data());
+    }
+  }
+  std::vector<double> seconds;
+  for (int r = 0; r <= options.repeats; ++r) {
+    CheckCancelled(options);
+    for (const Batch::Part& part : parts) part.session->Rewind(options.depth);
+    seconds.push_back(SecondsOf([&] {
+      for (int64_t i = 0; i < options.generate; ++i) {
+        for (Batch::Part& part : parts) part.tokens = tokens.subspan(options.depth + i, 1);
+        batch.Step(parts, logits.data());
+      }
+    }));
+    if (options.progress) options.progress->Advance(2 * options.repeats + 2 + r);
+  }
+  seconds.erase(seconds.begin());  // the first touches every page
+  return Median(seconds);
+}
+
 }  // namespace
 
 void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOptions& options,
                   BenchReport& report) {
-  if (options.prompt < 1 || options.generate < 1 || options.repeats < 1) {
-    FailUsage("prompt, generated tokens and repeats must be at least 1");
+  if (options.prompt < 1 || options.generate < 1 || options.repeats < 1 || options.depth < 0 ||
+      options.sequences < 1) {
+    FailUsage(
+        "prompt, generated tokens, repeats and sequences must be at least 1, depth at least 0");
   }
   const int64_t vocabulary = model->weights.parameters.vocabulary;
-  const auto tokens = SomeTokens(std::max(options.prompt, options.generate), vocabulary);
-  Session session(model, std::max(options.prompt, options.generate));
+  const int64_t context = std::max(options.prompt, options.depth + options.generate);
+  const auto tokens = SomeTokens(context, vocabulary);
+  Session session(model, context, GridNamed(options.kv_grid));
   std::vector<float> logits(static_cast<size_t>(vocabulary));
   const auto prompt = [&] {
     session.Rewind(0);
     session.Append(std::span(tokens).first(options.prompt), 1, logits.data());
   };
-  const auto generate = [&](int64_t n) {
-    session.Rewind(0);
-    for (int64_t i = 0; i < n; ++i) {
-      session.Append(std::span(tokens).subspan(i, 1), 1, logits.data());
-    }
+  // The prompt has left the first of these tokens in the cache.
+  const auto reach_depth = [&] {
+    session.Rewind(options.depth);
+    const int64_t from = session.position();
+    session.Append(std::span(tokens).subspan(from, options.depth - from), 0, nullptr);
   };
-  const auto time = [&](auto&& work) {
-    const auto start = Clock::now();
-    work();
-    return std::chrono::duration<double>(Clock::now() - start).count();
+  const auto generate = [&](int64_t n) {
+    session.Rewind(options.depth);
+    for (int64_t i = 0; i < n; ++i) {
+      session.Append(std::span(tokens).subspan(options.depth + i, 1), 1, logits.data());
+    }
   };
 
   Progress* progress = options.progress;
-  if (progress) progress->Begin("bench", 2 * options.repeats + 1);
+  if (progress) progress->Begin("bench", (options.sequences > 1 ? 3 : 2) * options.repeats + 2);
+  reach_depth();
   generate(std::min<int64_t>(options.generate, 4));  // touches every page once
   std::vector<double> prompt_seconds, generate_seconds;
   for (int r = 0; r < options.repeats; ++r) {
-    if (progress && progress->Cancelled()) throw Error(Error::Kind::kCancelled, "bench cancelled");
+    CheckCancelled(options);
     if (progress) progress->Advance(2 * r + 1);
-    prompt_seconds.push_back(time(prompt));
+    prompt_seconds.push_back(SecondsOf(prompt));
     if (progress) progress->Advance(2 * r + 2);
-    generate_seconds.push_back(time([&] { generate(options.generate); }));
+    reach_depth();
+    generate_seconds.push_back(SecondsOf([&] { generate(options.generate); }));
+  }
+  if (options.sequences > 1) {
+    report.sequences_tps = static_cast<double>(options.sequences * options.generate) /
+                           BatchSeconds(model, options, tokens);
   }
   if (progress) progress->End();
   report.prompt_tps = static_cast<double>(options.prompt) / Median(prompt_seconds);
   report.generation_tps = static_cast<double>(options.generate) / Median(generate_seconds);
   report.weight_bytes = model->weights.token_bytes;
   report.read_gbps = static_cast<double>(report.weight_bytes) * report.generation_tps / 1e9;
+  report.kv_cache_bytes = session.cache_bytes();
   report.threads = model->ops->threads();
 }
 

@@ -10,8 +10,9 @@
 namespace halftone {
 
 // Measures prompt and generation speed of a loaded model: medians of options.repeats runs of
-// options.prompt and options.generate tokens. Fills prompt_tps, generation_tps, weight_bytes,
-// read_gbps and threads.
+// options.prompt and options.generate tokens, the latter after options.depth others, and of
+// options.sequences together. Fills prompt_tps, generation_tps, sequences_tps, weight_bytes,
+// kv_cache_bytes (of one sequence), read_gbps and threads.
 void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOptions& options,
                   BenchReport& report);
 

@@ -82,16 +82,17 @@ int HeaderBytes(const GroupedSpec& spec) {
   return ScaleBytes(spec.scale) + static_cast<int>(HasZero(spec));
 }
 
-void Unpack(const GroupedSpec& spec, int block, const uint8_t* packed, uint8_t* codes) {
-  if (SplitNibbles(spec, block)) {
-    for (int e = 0; e < block; e += 32, packed += 16) {
+// `split`: whether the block that these codes are of is one of SplitNibbles.
+void Unpack(const GroupedSpec& spec, bool split, int count, const uint8_t* packed, uint8_t* codes) {
+  if (split) {
+    for (int e = 0; e < count; e += 32, packed += 16) {
       for (int l = 0; l < 16; ++l) codes[e + l] = packed[l] & 15;
       for (int l = 0; l < 16; ++l) codes[e + 16 + l] = packed[l] >> 4;
     }
     return;
   }
   const unsigned mask = (1u << spec.bits) - 1;
-  for (int e = 0; e < block; ++e) {
+  for (int e = 0; e < count; ++e) {
     const int bit = e * spec.bits;
     unsigned two = packed[bit / 8];
     if (bit % 8 + spec.bits > 8) two |= static_cast<unsigned>(packed[bit / 8 + 1]) << 8;
@@ -120,7 +121,11 @@ void Decode(const Grid& grid, const uint8_t* blocks, int64_t n, float* weights) 
   // A level times the scale is one of 2^bits values; with 8 bits there are more of those than
   // weights in a group.
   std::array<float, 16> value;
-  std::vector<uint8_t> codes(static_cast<size_t>(grid.block));
+  // Products call this for each row of a matrix: long blocks are taken in pieces, so that nothing
+  // is allocated.
+  constexpr int kPiece = 256;
+  uint8_t codes[kPiece];
+  const bool split = SplitNibbles(spec, grid.block);
   for (int64_t at = 0; at < n; at += grid.block, blocks += grid.bytes) {
     const float scale = LoadReal(spec.scale, blocks);
     const float zero = HasZero(spec) ? static_cast<float>(blocks[header - 1]) : 0.0f;
@@ -128,14 +133,20 @@ void Decode(const Grid& grid, const uint8_t* blocks, int64_t n, float* weights) 
       const float product = (member.levels[code] - zero) * scale;
       return RoundToReal(spec.value, product * spec.after);
     };
-    Unpack(spec, grid.block, blocks + header, codes.data());
     if (spec.bits <= 4) {
       for (int code = 0; code < 1 << spec.bits; ++code) {
         value[code] = valued(static_cast<uint8_t>(code));
       }
-      for (int e = 0; e < grid.block; ++e) weights[at + e] = value[codes[e]];
-    } else {
-      for (int e = 0; e < grid.block; ++e) weights[at + e] = valued(codes[e]);
+    }
+    for (int first = 0; first < grid.block; first += kPiece) {
+      const int count = std::min(kPiece, grid.block - first);
+      Unpack(spec, split, count, blocks + header + first * spec.bits / 8, codes);
+      float* out = weights + at + first;
+      if (spec.bits <= 4) {
+        for (int e = 0; e < count; ++e) out[e] = value[codes[e]];
+      } else {
+        for (int e = 0; e < count; ++e) out[e] = valued(codes[e]);
+      }
     }
   }
 }
@@ -318,7 +329,7 @@ float RoundToReal(Real real, float value) {
 
 void UnpackGroupedCodes(const Grid& grid, const uint8_t* block, uint8_t* codes) {
   const GroupedSpec& spec = *grid.grouped;
-  Unpack(spec, grid.block, block + HeaderBytes(spec), codes);
+  Unpack(spec, SplitNibbles(spec, grid.block), grid.block, block + HeaderBytes(spec), codes);
 }
 
 void PackGroupedBlock(const Grid& grid, float scale, int zero, const uint8_t* codes,

@@ -27,10 +27,19 @@ class Matrix {
   int64_t cols = 0;  // inputs
 };
 
-// Keys and values of the tokens seen so far, of one sequence.
+// Keys and values of the tokens seen so far, of one sequence, on one grid.
 class KvCache {
  public:
   virtual ~KvCache() = default;
+  uint64_t bytes = 0;  // of all positions it can hold
+};
+
+// Consecutive tokens of one sequence, at positions [position, position + tokens) of its cache. A
+// batch is a row of runs of different sequences, whose tokens lie one behind the other.
+struct TokenRun {
+  KvCache* cache = nullptr;
+  int64_t position = 0;
+  int64_t tokens = 0;
 };
 
 struct AttentionShape {
@@ -85,21 +94,24 @@ class Ops {
   virtual void RmsNorm(const float* x, const float* weight, float eps, int64_t tokens,
                        int64_t width, float* y) = 0;
 
-  // Rotates pairs of each head's first rope_dim values of x [tokens, heads, head_dim] in place.
-  // Pair i of token t turns by (position + t) * inverse_frequency[i]; the f32 products and the sine
-  // and cosine follow torch's order: angle = f32(position) * f32(inverse_frequency).
-  virtual void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, RopeStyle style,
-                    std::span<const float> inverse_frequency, int64_t position) = 0;
+  // Rotates pairs of each head's first rope_dim values of x [positions.size(), heads, head_dim] in
+  // place. Pair i of token t turns by positions[t] * inverse_frequency[i]; the f32 products and the
+  // sine and cosine follow torch's order: angle = f32(position) * f32(inverse_frequency).
+  virtual void Rope(float* x, std::span<const int64_t> positions, int64_t heads, int64_t head_dim,
+                    RopeStyle style, std::span<const float> inverse_frequency) = 0;
 
-  virtual std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape) = 0;
+  // A cache whose keys and values are rounded to `grid`, each head's apart, padded with zeros to
+  // whole blocks. Throws Error (kUsage) for a grid that is not among CacheGrids().
+  virtual std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape, const Grid& grid) = 0;
 
-  // Stores k and v [tokens, kv_heads, head_dim] of positions [position, position + tokens), then
-  // for each token attends causally to all stored positions up to its own:
-  //   out[t, h] = softmax_p(q[t, h] . k[p, h'] * scale) v[p, h'],  h' = h * kv_heads / heads.
+  // Stores k and v [tokens, kv_heads, head_dim] of the runs' tokens in their caches, then each
+  // token attends causally to all stored positions of its own sequence up to its own:
+  //   out[t, h] = softmax_p(q[t, h] . k[p, h'] * scale) v[p, h'],  h' = h * kv_heads / heads,
+  // k and v being the stored ones, rounded to the cache's grid. All caches have one shape, but for
+  // the context.
   // q, out: [tokens, heads, head_dim].
-  virtual void Attention(KvCache& cache, int64_t layer, int64_t position, int64_t tokens,
-                         const float* q, const float* k, const float* v, float scale,
-                         float* out) = 0;
+  virtual void Attention(std::span<const TokenRun> runs, int64_t layer, const float* q,
+                         const float* k, const float* v, float scale, float* out) = 0;
 
   // x[i] += y[i].
   virtual void Add(float* x, const float* y, int64_t n) = 0;
@@ -115,6 +127,9 @@ class Ops {
   // gate[i] = silu(gate[i]) * up[i], silu(v) = v / (1 + exp(-v)).
   virtual void SiluMultiply(float* gate, const float* up, int64_t n) = 0;
 };
+
+// The grids that a cache can be on, from most to fewest bits.
+std::vector<const Grid*> CacheGrids();
 
 // The CPU backend. threads counts the calling thread; 0: one for each processor. The instruction
 // set is chosen at run time; the environment variable HALFTONE_ISA=scalar|avx2|avx512 forces one.

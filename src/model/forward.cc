@@ -15,7 +15,9 @@ Workspace::Workspace(const Hyperparameters& p, Ops& ops, int64_t max_tokens)
       value_(ops.Allocate(max_tokens * p.kv_heads * p.head_dim)),
       gate_(ops.Allocate(max_tokens * p.feed_forward)),
       up_(ops.Allocate(max_tokens * p.feed_forward)),
-      branch_(ops.Allocate(max_tokens * p.width)) {}
+      branch_(ops.Allocate(max_tokens * p.width)) {
+  positions_.reserve(static_cast<size_t>(max_tokens));
+}
 
 std::span<Linear LayerWeights::*const> LinearsOf(Stage stage) {
   using Member = Linear LayerWeights::*;
@@ -37,15 +39,30 @@ std::span<Linear LayerWeights::*const> LinearsOf(Stage stage) {
   return {};
 }
 
+ForwardPass::ForwardPass(const ModelWeights& model, Ops& ops, std::span<const TokenRun> runs,
+                         Workspace& workspace)
+    : m_(model), p_(model.parameters), ops_(ops), runs_(runs), w_(workspace) {
+  Begin();
+}
+
 ForwardPass::ForwardPass(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
                          int64_t tokens, int64_t position)
     : m_(model),
       p_(model.parameters),
       ops_(ops),
-      cache_(cache),
-      w_(workspace),
-      tokens_(tokens),
-      position_(position) {}
+      single_{&cache, position, tokens},
+      runs_(&single_, 1),
+      w_(workspace) {
+  Begin();
+}
+
+void ForwardPass::Begin() {
+  w_.positions_.clear();
+  for (const TokenRun& run : runs_) {
+    for (int64_t t = 0; t < run.tokens; ++t) w_.positions_.push_back(run.position + t);
+  }
+  tokens_ = static_cast<int64_t>(w_.positions_.size());
+}
 
 void ForwardPass::Embed(std::span<const int32_t> ids) {
   ops_.EmbedRows(*m_.embedding, ids, w_.residual_.get());
@@ -87,13 +104,13 @@ void ForwardPass::Apply(const LayerWeights& layer, Stage stage, int64_t cache_la
       Multiply(layer.query, w_.normed_.get(), w_.query_.get());
       Multiply(layer.key, w_.normed_.get(), w_.key_.get());
       Multiply(layer.value, w_.normed_.get(), w_.value_.get());
-      ops_.Rope(w_.query_.get(), tokens_, p_.heads, p_.head_dim, m_.rope, m_.inverse_frequency,
-                position_);
-      ops_.Rope(w_.key_.get(), tokens_, p_.kv_heads, p_.head_dim, m_.rope, m_.inverse_frequency,
-                position_);
+      ops_.Rope(w_.query_.get(), w_.positions_, p_.heads, p_.head_dim, m_.rope,
+                m_.inverse_frequency);
+      ops_.Rope(w_.key_.get(), w_.positions_, p_.kv_heads, p_.head_dim, m_.rope,
+                m_.inverse_frequency);
       const float scale = 1.0f / std::sqrt(static_cast<float>(p_.head_dim));
-      ops_.Attention(cache_, cache_layer, position_, tokens_, w_.query_.get(), w_.key_.get(),
-                     w_.value_.get(), scale, w_.attended_.get());
+      ops_.Attention(runs_, cache_layer, w_.query_.get(), w_.key_.get(), w_.value_.get(), scale,
+                     w_.attended_.get());
       return;
     }
     case Stage::kFeedForward:
@@ -117,17 +134,29 @@ const float* ForwardPass::Output(int64_t rows) {
   return w_.normed_.get();
 }
 
+const float* ForwardPass::OutputOfRuns() {
+  const auto runs = static_cast<int64_t>(runs_.size());
+  int64_t end = 0;
+  for (int64_t r = 0; r < runs; ++r) {
+    end += runs_[r].tokens;
+    // A run has a token at least, so that no row is overwritten before it is moved.
+    if (end - 1 == r) continue;
+    std::copy_n(w_.residual_.get() + (end - 1) * p_.width, p_.width,
+                w_.residual_.get() + r * p_.width);
+  }
+  ops_.RmsNorm(w_.residual_.get(), m_.output_norm.data(), p_.rms_eps, runs, p_.width,
+               w_.normed_.get());
+  return w_.normed_.get();
+}
+
 void ForwardPass::Multiply(const Linear& linear, const float* x, float* y) {
   ops_.MatMul(*linear.weight, x, tokens_, y);
   if (!linear.bias.empty()) ops_.AddBias(y, linear.bias.data(), tokens_, linear.weight->rows);
 }
 
-void Forward(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
-             std::span<const int32_t> tokens, int64_t position, int64_t first_logit, float* logits,
-             Tap* tap) {
-  const auto count = static_cast<int64_t>(tokens.size());
-  ForwardPass pass(model, ops, cache, workspace, count, position);
-  pass.Embed(tokens);
+namespace {
+
+void RunLayers(ForwardPass& pass, const ModelWeights& model, int64_t tokens, Tap* tap) {
   for (int64_t l = 0; l < model.parameters.layers; ++l) {
     const LayerWeights& layer = model.layers[l];
     for (const Stage stage : kStages) {
@@ -135,20 +164,44 @@ void Forward(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& wor
       if (tap != nullptr) {
         for (const auto member : LinearsOf(stage)) {
           const Linear& linear = layer.*member;
-          tap->OnInput(linear.name, input, count, linear.weight->cols);
+          tap->OnInput(linear.name, input, tokens, linear.weight->cols);
         }
       }
       pass.Apply(layer, stage, l);
     }
   }
-  const int64_t rows = count - first_logit;
-  if (rows <= 0) return;
-  const float* output = pass.Output(rows);
-  if (tap != nullptr) tap->OnInput(model.output.name, output, rows, model.parameters.width);
+}
+
+void MultiplyHead(const ModelWeights& model, Ops& ops, const float* output, int64_t rows,
+                  float* logits) {
   ops.MatMul(model.head(), output, rows, logits);
   if (!model.output.bias.empty()) {
     ops.AddBias(logits, model.output.bias.data(), rows, model.parameters.vocabulary);
   }
+}
+
+}  // namespace
+
+void Forward(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
+             std::span<const int32_t> tokens, int64_t position, int64_t first_logit, float* logits,
+             Tap* tap) {
+  const auto count = static_cast<int64_t>(tokens.size());
+  ForwardPass pass(model, ops, cache, workspace, count, position);
+  pass.Embed(tokens);
+  RunLayers(pass, model, count, tap);
+  const int64_t rows = count - first_logit;
+  if (rows <= 0) return;
+  const float* output = pass.Output(rows);
+  if (tap != nullptr) tap->OnInput(model.output.name, output, rows, model.parameters.width);
+  MultiplyHead(model, ops, output, rows, logits);
+}
+
+void Forward(const ModelWeights& model, Ops& ops, std::span<const TokenRun> runs,
+             Workspace& workspace, std::span<const int32_t> tokens, float* logits) {
+  ForwardPass pass(model, ops, runs, workspace);
+  pass.Embed(tokens);
+  RunLayers(pass, model, static_cast<int64_t>(tokens.size()), nullptr);
+  MultiplyHead(model, ops, pass.OutputOfRuns(), static_cast<int64_t>(runs.size()), logits);
 }
 
 }  // namespace halftone

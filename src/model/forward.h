@@ -38,6 +38,7 @@ class Workspace {
   std::shared_ptr<float[]> key_, value_;       // [max_tokens, kv_heads * head_dim]
   std::shared_ptr<float[]> gate_, up_;         // [max_tokens, feed_forward]
   std::shared_ptr<float[]> branch_;            // [max_tokens, width]
+  std::vector<int64_t> positions_;             // of each token of the pass in progress
 };
 
 // The stages of a layer: the linear layers of a stage share one input.
@@ -53,12 +54,18 @@ inline constexpr Stage kStages[] = {Stage::kAttention, Stage::kAttentionOutput, 
 // The linear layers of a stage, as members of LayerWeights.
 std::span<Linear LayerWeights::*const> LinearsOf(Stage stage);
 
-// A batch of tokens on its way through the layers, at positions [position, position + tokens) of
-// the cache's sequence. The buffers are the workspace's: one pass at a time may use it.
+// A batch of tokens on its way through the layers. The buffers are the workspace's: one pass at a
+// time may use it.
 class ForwardPass {
  public:
+  // Of several sequences; `runs` must outlive the pass.
+  ForwardPass(const ModelWeights& model, Ops& ops, std::span<const TokenRun> runs,
+              Workspace& workspace);
+  // Of one sequence, at positions [position, position + tokens).
   ForwardPass(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
               int64_t tokens, int64_t position);
+  ForwardPass(const ForwardPass&) = delete;
+  ForwardPass& operator=(const ForwardPass&) = delete;
 
   // Begins with the embeddings of `ids`, or with a residual stream [tokens, width] from elsewhere.
   void Embed(std::span<const int32_t> ids);
@@ -75,20 +82,23 @@ class ForwardPass {
 
   // What meets the output matrix: the last `rows` tokens, normed, [rows, width].
   const float* Output(int64_t rows);
+  // The same of each run's last token, [runs, width]. Ends the pass: it moves the residual stream.
+  const float* OutputOfRuns();
 
   // Columns of a stage's input.
   int64_t InputWidth(Stage stage) const;
 
  private:
+  void Begin();
   void Multiply(const Linear& linear, const float* x, float* y);
 
   const ModelWeights& m_;
   const Hyperparameters& p_;
   Ops& ops_;
-  KvCache& cache_;
+  TokenRun single_;
+  std::span<const TokenRun> runs_;
   Workspace& w_;
-  int64_t tokens_;
-  int64_t position_;
+  int64_t tokens_ = 0;
 };
 
 // Runs tokens at positions [position, position + tokens.size()) of the cache's sequence and writes
@@ -97,5 +107,10 @@ class ForwardPass {
 void Forward(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
              std::span<const int32_t> tokens, int64_t position, int64_t first_logit, float* logits,
              Tap* tap = nullptr);
+
+// Runs the tokens of all runs, which lie one behind the other, and writes the logits of each run's
+// last token to logits, [runs, vocabulary]: bit for bit what each run alone gives.
+void Forward(const ModelWeights& model, Ops& ops, std::span<const TokenRun> runs,
+             Workspace& workspace, std::span<const int32_t> tokens, float* logits);
 
 }  // namespace halftone

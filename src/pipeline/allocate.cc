@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "halftone/model.h"
 #include "method/round_rows.h"
 #include "pipeline/dimensions.h"
 
@@ -34,7 +35,7 @@ uint64_t TargetFileBytes(const Source& source, const QuantizeOptions& options) {
   if (options.target_bytes > 0) return options.target_bytes;
   const ModelDimensions dimensions = DimensionsOf(source);
   const uint64_t beside =
-      KvCacheBytes(dimensions, options.target_context) +
+      KvCacheBytes(dimensions, options.target_context, GridNamed(LoadOptions().kv_grid)) +
       ActivationBytes(dimensions, std::min(kPromptBatch, options.target_context));
   if (beside >= options.target_memory) {
     FailUsage("a context of {} tokens needs {} bytes beside the weights, more than the target's {}",

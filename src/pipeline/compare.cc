@@ -222,8 +222,8 @@ class Comparison {
     for (size_t i = 1; i < files_.size(); ++i) models.push_back(Load(files_[i], ops_));
     const ChunkedText chunks = SplitText(*MakeTokenizer(reference->checkpoint), text,
                                          options_.text_file, options_.context, options_.chunks);
-    const auto reports =
-        EvaluateInLockStep(reference, models, chunks, options_.threads, options_.progress);
+    const auto reports = EvaluateInLockStep(reference, models, F32Grid(), chunks, options_.threads,
+                                            options_.progress);
     report_.chunks = chunks.count;
     report_.threads = ops_->threads();
     for (size_t i = 0; i < reports.size(); ++i) report_.rows[i + 1].quality = reports[i];

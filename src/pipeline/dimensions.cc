@@ -174,8 +174,9 @@ ModelDimensions DimensionsOf(const Source& source) {
   return d;
 }
 
-uint64_t KvCacheBytes(const ModelDimensions& d, int64_t context, int element_bytes) {
-  return Product({2, d.layers, d.kv_heads, d.head_dim, context, element_bytes});
+uint64_t KvCacheBytes(const ModelDimensions& d, int64_t context, const Grid& grid) {
+  const int64_t blocks = (d.head_dim + grid.block - 1) / grid.block;
+  return Product({2, d.layers, d.kv_heads, blocks, grid.bytes, context});
 }
 
 uint64_t ActivationBytes(const ModelDimensions& d, int64_t batch) {

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "grid/grid.h"
 #include "pipeline/source.h"
 
 namespace halftone {
@@ -48,9 +49,9 @@ std::vector<Tensor> TensorsOf(const ModelDimensions& dimensions);
 // number out of range.
 ModelDimensions DimensionsOf(const Source& source);
 
-// Keys and values of `context` tokens in all layers. The engine keeps them as f32. Throws Error
+// Keys and values of `context` tokens in all layers on `grid`, each head whole blocks. Throws Error
 // (kUsage) if the number does not fit 64 bits.
-uint64_t KvCacheBytes(const ModelDimensions& dimensions, int64_t context, int element_bytes = 4);
+uint64_t KvCacheBytes(const ModelDimensions& dimensions, int64_t context, const Grid& grid);
 
 // Tokens that the engine runs at once while it reads a prompt.
 inline constexpr int64_t kPromptBatch = 512;

@@ -55,8 +55,12 @@ TEST(DimensionsTest, GuessesHaveAboutTheSizeAskedFor) {
 // others' arithmetic).
 TEST(DimensionsTest, CacheHoldsKeysAndValues) {
   const ModelDimensions llama2 = {32, 4096, 32, 32, 128, 11008, 32000, false};
-  EXPECT_EQ(KvCacheBytes(llama2, 4096, 2), uint64_t{2} << 30);
-  EXPECT_EQ(KvCacheBytes(llama2, 4096), uint64_t{4} << 30);
+  EXPECT_EQ(KvCacheBytes(llama2, 4096, GridNamed("f16")), uint64_t{2} << 30);
+  EXPECT_EQ(KvCacheBytes(llama2, 4096, F32Grid()), uint64_t{4} << 30);
+  EXPECT_EQ(KvCacheBytes(llama2, 4096, GridNamed("q8_0")), (uint64_t{1} << 30) / 16 * 17);
+  // Heads of 80 are three blocks.
+  const ModelDimensions phi = {32, 2560, 32, 32, 80, 10240, 51200, false};
+  EXPECT_EQ(KvCacheBytes(phi, 1, GridNamed("q4_0")), 2u * 32 * 32 * 3 * 18);
 }
 
 TEST(DimensionsTest, ActivationsAreTheWorkspace) {
@@ -67,7 +71,7 @@ TEST(DimensionsTest, ActivationsAreTheWorkspace) {
 
 TEST(DimensionsTest, OverflowIsAnError) {
   const int64_t big = int64_t{1} << 31;
-  EXPECT_THROW(KvCacheBytes({big, big, big, big, big, big, big, false}, big), Error);
+  EXPECT_THROW(KvCacheBytes({big, big, big, big, big, big, big, false}, big, F32Grid()), Error);
 }
 
 Source SourceWith(std::vector<std::pair<std::string, Value>> settings) {

@@ -33,21 +33,23 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
   NoteOverlap(RecordedCalibration(loaded->checkpoint.metadata), text, options.progress);
   const ChunkedText chunks = SplitText(*MakeTokenizer(loaded->checkpoint), text, text_file,
                                        options.context, options.chunks);
-  EvaluateReport report =
-      EvaluateInLockStep(reference, {loaded}, chunks, options.threads, options.progress).front();
+  EvaluateReport report = EvaluateInLockStep(reference, {loaded}, GridNamed(options.kv_grid),
+                                             chunks, options.threads, options.progress)
+                              .front();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
 
 std::vector<float> EvaluateLogits(const std::string& model, const std::vector<int32_t>& tokens,
-                                  int threads, int64_t* vocabulary, const Precision& precision) {
+                                  int threads, int64_t* vocabulary, const Precision& precision,
+                                  const std::string& kv_grid) {
   if (tokens.empty()) FailUsage("no tokens were given");
   const auto loaded = std::make_shared<const LoadedModel>(
       OpenToRun(model, precision, threads), std::shared_ptr<Ops>(MakeCpuOps(threads)));
   const auto count = static_cast<int64_t>(tokens.size());
   *vocabulary = loaded->weights.parameters.vocabulary;
   std::vector<float> logits(static_cast<size_t>(count * *vocabulary));
-  Session(loaded, count).Append(tokens, count, logits.data());
+  Session(loaded, count, GridNamed(kv_grid)).Append(tokens, count, logits.data());
   return logits;
 }
 

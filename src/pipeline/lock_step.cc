@@ -12,8 +12,8 @@ namespace {
 
 // One model on its way through the text. KV caches are as long as a chunk.
 struct Reader {
-  Reader(std::shared_ptr<const LoadedModel> model, int64_t chunk)
-      : session(std::move(model), chunk) {}
+  Reader(std::shared_ptr<const LoadedModel> model, int64_t chunk, const Grid& cache_grid)
+      : session(std::move(model), chunk, cache_grid) {}
 
   void Read(std::span<const int32_t> tokens, int64_t wanted, float* logits) {
     session.Rewind(0);
@@ -29,8 +29,8 @@ struct Reader {
 
 std::vector<EvaluateReport> EvaluateInLockStep(
     const std::shared_ptr<const LoadedModel>& reference,
-    const std::vector<std::shared_ptr<const LoadedModel>>& models, const ChunkedText& chunks,
-    int threads, Progress* progress) {
+    const std::vector<std::shared_ptr<const LoadedModel>>& models, const Grid& cache_grid,
+    const ChunkedText& chunks, int threads, Progress* progress) {
   const int64_t vocabulary = models.front()->weights.parameters.vocabulary;
   const auto check = [&](const LoadedModel& model) {
     if (model.weights.parameters.vocabulary != vocabulary) {
@@ -41,13 +41,13 @@ std::vector<EvaluateReport> EvaluateInLockStep(
   std::optional<Reader> base;
   if (reference) {
     check(*reference);
-    base.emplace(reference, chunks.length);
+    base.emplace(reference, chunks.length, F32Grid());
   }
   std::vector<Reader> readers;
   readers.reserve(models.size());
   for (const auto& model : models) {
     check(*model);
-    readers.emplace_back(model, chunks.length);
+    readers.emplace_back(model, chunks.length, cache_grid);
   }
 
   // The second half of each chunk is scored; the last position has no next token.

@@ -28,7 +28,8 @@ class OpenModel : public Model {
         context_(options.context > 0
                      ? options.context
                      : std::min(kDefaultContext, loaded_->weights.parameters.context)),
-        generator_(loaded_, *tokenizer_, context_) {
+        cache_grid_(GridNamed(options.kv_grid)),
+        generator_(loaded_, *tokenizer_, context_, cache_grid_) {
     if (tokenizer_->vocabulary() != vocabulary()) {
       FailFormat("{}: the tokenizer has {} tokens, the embedding {} rows", path,
                  tokenizer_->vocabulary(), vocabulary());
@@ -74,7 +75,7 @@ class OpenModel : public Model {
   std::vector<float> Logits(const std::vector<int32_t>& tokens) override {
     const auto count = static_cast<int64_t>(tokens.size());
     std::vector<float> logits(static_cast<size_t>(count * vocabulary()));
-    Session(loaded_, std::max<int64_t>(1, count)).Append(tokens, count, logits.data());
+    Session(loaded_, std::max<int64_t>(1, count), cache_grid_).Append(tokens, count, logits.data());
     return logits;
   }
 
@@ -83,6 +84,7 @@ class OpenModel : public Model {
   Metadata tokenizer_metadata_;
   std::unique_ptr<Tokenizer> tokenizer_;
   int64_t context_;
+  const Grid& cache_grid_;
   Generator generator_;
 };
 

@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "kernel/ops.h"
 #include "pipeline/dimensions.h"
 #include "pipeline/machine.h"
 #include "pipeline/plan_quantize.h"
@@ -195,6 +196,11 @@ PlanReport Plan(const std::string& model, const PlanOptions& options) {
   PlanReport report;
   report.model = model;
   report.context = options.context;
+  report.kv_grid = options.kv_grid;
+  const Grid& cache_grid = GridNamed(options.kv_grid);
+  if (std::ranges::count(CacheGrids(), &cache_grid) == 0) {
+    FailUsage("keys and values cannot be on the grid {}", options.kv_grid);
+  }
   std::error_code error;
   report.exact = std::filesystem::exists(model, error);
   ModelDimensions dimensions;
@@ -213,7 +219,7 @@ PlanReport Plan(const std::string& model, const PlanOptions& options) {
 
   report.ram_bytes = options.memory != 0 ? options.memory : ReadMachineMemory().available;
   report.vram_bytes = options.memory != 0 ? 0 : ReadGpuMemory().available;
-  const uint64_t cache = KvCacheBytes(dimensions, options.context);
+  const uint64_t cache = KvCacheBytes(dimensions, options.context, cache_grid);
   const uint64_t activations = ActivationBytes(dimensions, std::min(kPromptBatch, options.context));
   for (PlanRow& row : report.rows) {
     row.kv_cache_bytes = cache;

@@ -4,6 +4,7 @@
 
 #include "container/container.h"
 #include "grid/grid.h"
+#include "kernel/ops.h"
 #include "method/transform.h"
 #include "model/architecture.h"
 #include "pipeline/presets.h"
@@ -17,6 +18,12 @@ std::vector<GridInfo> Grids() {
                      grid->writable(), grid->plain, grid->importance == Importance::kRequired});
   }
   return grids;
+}
+
+std::vector<std::string> KvGrids() {
+  std::vector<std::string> names;
+  for (const Grid* grid : CacheGrids()) names.emplace_back(grid->name);
+  return names;
 }
 
 std::vector<NamedSummary> Presets() {

@@ -52,7 +52,7 @@ TEST(TransformLayerTest, ComputesTheSame) {
   std::vector<float> residual(kTokens * p.width);
   for (float& v : residual) v = normal(random);
   Workspace workspace(p, *model.ops, kTokens);
-  const auto cache = model.ops->MakeCache({p.heads, p.kv_heads, p.head_dim, 1, kTokens});
+  const auto cache = model.ops->MakeCache({p.heads, p.kv_heads, p.head_dim, 1, kTokens}, F32Grid());
   ForwardPass pass(model.weights, *model.ops, *cache, workspace, kTokens, 0);
   const auto run = [&](const LayerWeights& weights) {
     pass.SetResidual(residual.data());

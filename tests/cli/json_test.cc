@@ -132,10 +132,18 @@ TEST_F(JsonTest, Evaluate) {
 }
 
 TEST_F(JsonTest, Bench) {
-  const json report = Run({"bench", model_, "-p", "8", "-n", "4", "-r", "1", "--threads", "1"},
-                          {"prompt_tps", "generation_tps", "load_seconds", "peak_bytes",
-                           "weight_bytes", "read_gbps", "machine_gbps", "threads"});
+  const json report =
+      Run({"bench", model_, "-p", "8", "-n", "4", "-r", "1", "--threads", "1"},
+          {"prompt_tps", "generation_tps", "sequences", "sequences_tps", "load_seconds",
+           "peak_bytes", "weight_bytes", "kv_cache_bytes", "read_gbps", "machine_gbps", "threads"});
   EXPECT_EQ(report["threads"], 1);
+  EXPECT_TRUE(report["sequences_tps"].is_null());
+  const Finished run =
+      Halftone({"bench", model_, "-p", "8", "-n", "4", "-r", "1", "-s", "3", "-d", "5", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const json several = json::parse(run.out);
+  EXPECT_EQ(several["sequences"], 3);
+  EXPECT_GT(several["sequences_tps"], 0);
   for (const char* key : {"prompt_tps", "generation_tps", "peak_bytes", "machine_gbps"}) {
     EXPECT_GT(report[key], 0) << key;
   }
@@ -151,9 +159,9 @@ TEST_F(JsonTest, Bench) {
 }
 
 TEST_F(JsonTest, Plan) {
-  const json report =
-      Run({"plan", model_, "--memory", "1GiB"},
-          {"model", "parameters", "exact", "context", "ram_bytes", "vram_bytes", "advice", "rows"});
+  const json report = Run({"plan", model_, "--memory", "1GiB"},
+                          {"model", "parameters", "exact", "context", "kv_grid", "ram_bytes",
+                           "vram_bytes", "advice", "rows"});
   Check("plan", report["rows"][0],
         {"grid", "bits_per_weight", "weight_bytes", "kv_cache_bytes", "activation_bytes",
          "total_bytes", "fits_ram", "fits_vram", "recommended"});

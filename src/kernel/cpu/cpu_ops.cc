@@ -1,8 +1,12 @@
 #include "kernel/cpu/cpu_ops.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <optional>
+#include <string_view>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -42,26 +46,36 @@ const CpuMatrix& Ours(const Matrix& w) { return static_cast<const CpuMatrix&>(w)
 
 struct CpuCache : KvCache {
   AttentionShape shape;
-  int64_t positions = 0;            // shape.context rounded up to whole chunks
-  int64_t head_keys = 0;            // floats of one head's keys
-  int64_t head_values = 0;          // floats of one head's values
-  std::shared_ptr<float[]> keys;    // [layers, kv_heads, positions / kKeyTile, head_dim, kKeyTile]
-  std::shared_ptr<float[]> values;  // [layers, kv_heads, positions, PaddedHead(head_dim)]
+  const Grid* grid = nullptr;
+  const CacheStorage* storage = nullptr;
+  int64_t tile_bytes = 0;
+  int64_t head_bytes = 0;         // of one head's keys, or values
+  std::shared_ptr<float[]> keys;  // bytes [layers, kv_heads, tiles, tile_bytes]
+  std::shared_ptr<float[]> values;
 
-  float* Keys(int64_t layer, int64_t head) {
-    return keys.get() + (layer * shape.kv_heads + head) * head_keys;
+  uint8_t* Part(const std::shared_ptr<float[]>& part, int64_t layer, int64_t head) const {
+    return reinterpret_cast<uint8_t*>(part.get()) + (layer * shape.kv_heads + head) * head_bytes;
   }
-  float* Values(int64_t layer, int64_t head) {
-    return values.get() + (layer * shape.kv_heads + head) * head_values;
+  HeadCache Head(int64_t layer, int64_t head) const {
+    return {storage, Part(keys, layer, head), Part(values, layer, head)};
   }
 
   // Stores one token's key and value of one head.
   void Store(int64_t layer, int64_t head, int64_t position, const float* key, const float* value) {
-    const int64_t dim = shape.head_dim;
-    float* k = Keys(layer, head) + position / kKeyTile * dim * kKeyTile + position % kKeyTile;
-    for (int64_t i = 0; i < dim; ++i) k[i * kKeyTile] = key[i];
-    std::copy(value, value + dim, Values(layer, head) + position * PaddedHead(dim));
+    const int64_t tile = position / kCacheTile * tile_bytes;
+    storage->store(*grid, key, value, shape.head_dim, position % kCacheTile,
+                   Part(keys, layer, head) + tile, Part(values, layer, head) + tile);
   }
+};
+
+CpuCache& Cache(const TokenRun& run) { return static_cast<CpuCache&>(*run.cache); }
+
+// How a run's rows are shared out: a piece is a block of its tokens for some heads of a group.
+struct AttentionPieces {
+  int64_t together;  // heads
+  int64_t groups;    // of so many heads
+  int64_t block;     // tokens
+  int64_t count;     // pieces of the run: blocks * groups
 };
 
 }  // namespace
@@ -70,6 +84,7 @@ CpuOps::CpuOps(int threads, Isa isa, Activations activations)
     : pool_(threads),
       isa_(isa),
       vector_(VectorOpsFor(isa)),
+      attention_(AttentionOpsFor(isa)),
       int8_(Int8OpsFor(isa)),
       rounded_(activations == Activations::kInt8 && HasRoundedOps(isa) ? &RoundedOpsFor(isa)
                                                                        : nullptr) {}
@@ -294,9 +309,9 @@ void CpuOps::RmsNorm(const float* x, const float* weight, float eps, int64_t tok
 }
 
 const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequency,
-                                          int64_t position, int64_t tokens) {
+                                          std::span<const int64_t> positions) {
   for (const RopeTable& table : rope_tables_) {
-    if (table.position == position && table.tokens == tokens &&
+    if (std::ranges::equal(table.positions, positions) &&
         std::ranges::equal(table.inverse_frequency, inverse_frequency)) {
       return table;
     }
@@ -305,15 +320,15 @@ const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequen
   oldest_rope_table_ = (oldest_rope_table_ + 1) % rope_tables_.size();
   const auto pairs = static_cast<int64_t>(inverse_frequency.size());
   table.inverse_frequency.assign(inverse_frequency.begin(), inverse_frequency.end());
-  table.position = position;
-  table.tokens = tokens;
+  table.positions.assign(positions.begin(), positions.end());
+  const auto tokens = static_cast<int64_t>(positions.size());
   table.cosines.resize(tokens * pairs);
   table.sines.resize(tokens * pairs);
   // A sine costs as much as dozens of multiply-adds.
   Split(tokens, 1, tokens * pairs * 64, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t i = 0; i < pairs; ++i) {
-        const float angle = static_cast<float>(position + t) * inverse_frequency[i];
+        const float angle = static_cast<float>(positions[t]) * inverse_frequency[i];
         // The f64 functions of the f32 angle, rounded, are torch's f32 ones within one ulp.
         table.cosines[t * pairs + i] = static_cast<float>(std::cos(static_cast<double>(angle)));
         table.sines[t * pairs + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
@@ -323,9 +338,10 @@ const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequen
   return table;
 }
 
-void CpuOps::Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, RopeStyle style,
-                  std::span<const float> inverse_frequency, int64_t position) {
-  const RopeTable& table = TableFor(inverse_frequency, position, tokens);
+void CpuOps::Rope(float* x, std::span<const int64_t> positions, int64_t heads, int64_t head_dim,
+                  RopeStyle style, std::span<const float> inverse_frequency) {
+  const RopeTable& table = TableFor(inverse_frequency, positions);
+  const auto tokens = static_cast<int64_t>(positions.size());
   const auto pairs = static_cast<int64_t>(inverse_frequency.size());
   const auto rotate =
       style == RopeStyle::kInterleaved ? vector_.rotate_interleaved : vector_.rotate_halves;
@@ -339,57 +355,121 @@ void CpuOps::Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, Rop
   });
 }
 
-std::unique_ptr<KvCache> CpuOps::MakeCache(const AttentionShape& shape) {
+std::unique_ptr<KvCache> CpuOps::MakeCache(const AttentionShape& shape, const Grid& grid) {
   auto cache = std::make_unique<CpuCache>();
   cache->shape = shape;
-  cache->positions = RoundUp(std::max<int64_t>(shape.context, 1), kAttentionChunk);
-  cache->head_keys = cache->positions * shape.head_dim;
-  cache->head_values = cache->positions * PaddedHead(shape.head_dim);
+  cache->grid = &grid;
+  cache->storage = attention_.StorageFor(grid);
+  if (cache->storage == nullptr) {
+    std::vector<std::string_view> names;
+    for (const Grid* possible : CacheGrids()) names.push_back(possible->name);
+    FailUsage("keys and values can be on the grids {}, not on {}", fmt::join(names, ", "),
+              grid.name);
+  }
+  const int64_t padded = cache->storage->padded(shape.head_dim);
+  cache->tile_bytes = cache->storage->tile_bytes(padded);
+  const int64_t positions = RoundUp(std::max<int64_t>(shape.context, 1), kAttentionChunk);
+  const auto head_bytes = CheckedMul(static_cast<uint64_t>(positions / kCacheTile),
+                                     static_cast<uint64_t>(cache->tile_bytes));
   const auto heads =
       CheckedMul(static_cast<uint64_t>(shape.layers), static_cast<uint64_t>(shape.kv_heads));
-  const auto floats =
-      heads ? CheckedMul(*heads, static_cast<uint64_t>(cache->head_values)) : std::nullopt;
-  if (!floats || *floats > INT64_MAX / sizeof(float)) {
+  const auto bytes = heads && head_bytes ? CheckedMul(*heads, *head_bytes) : std::nullopt;
+  if (!bytes || *bytes > INT64_MAX / 2) {
     FailUsage("a cache for {} positions is larger than any memory", shape.context);
   }
-  cache->keys = AllocateAligned(static_cast<int64_t>(*heads) * cache->head_keys);
-  cache->values = AllocateAligned(static_cast<int64_t>(*floats));
-  ReserveScratch(AttentionScratch(shape.head_dim));
+  cache->head_bytes = static_cast<int64_t>(*head_bytes);
+  cache->bytes = 2 * *bytes;
+  const auto floats = static_cast<int64_t>(*bytes / sizeof(float));  // tiles are whole floats
+  cache->keys = AllocateAligned(floats);
+  cache->values = AllocateAligned(floats);
+  ReserveScratch(AttentionScratch(padded));
   return cache;
 }
 
-void CpuOps::Attention(KvCache& kv_cache, int64_t layer, int64_t position, int64_t tokens,
-                       const float* q, const float* k, const float* v, float scale, float* out) {
-  auto& cache = static_cast<CpuCache&>(kv_cache);
-  const AttentionShape& shape = cache.shape;
-  const int64_t dim = shape.head_dim;
-  Split(shape.kv_heads, 1, tokens * shape.kv_heads * dim, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = 0; t < tokens; ++t) {
-      for (int64_t h = begin; h < end; ++h) {
-        const int64_t at = (t * shape.kv_heads + h) * dim;
-        cache.Store(layer, h, position + t, k + at, v + at);
+std::vector<const Grid*> CacheGrids() {
+  std::vector<const Grid*> grids;
+  for (const Grid* grid : AllGrids()) {
+    if (AttentionOpsFor(Isa::kScalar).StorageFor(*grid) != nullptr) grids.push_back(grid);
+  }
+  std::ranges::stable_sort(grids, std::greater<>(), &Grid::bits_per_weight);
+  return grids;
+}
+
+int64_t CpuOps::HeadsTogether(const AttentionShape& shape, int64_t passes) const {
+  int64_t together = std::min(kMaxQueries, shape.heads / shape.kv_heads);
+  while (shape.heads / shape.kv_heads % together != 0) --together;
+  // Larger pieces must still give all threads the same to do.
+  const int64_t pieces = passes * shape.heads / together;
+  return pieces % threads() == 0 || pieces >= 4 * threads() ? together : 1;
+}
+
+void CpuOps::StoreKeysAndValues(std::span<const TokenRun> runs, int64_t layer, const float* k,
+                                const float* v) {
+  const AttentionShape& shape = Cache(runs.front()).shape;
+  const int64_t dim = shape.head_dim, heads = shape.kv_heads;
+  int64_t tokens = 0;
+  for (const TokenRun& run : runs) tokens += run.tokens;
+  const auto pieces = static_cast<int64_t>(runs.size()) * heads;  // a head of a run
+  Split(pieces, 1, tokens * heads * dim, [&](int64_t begin, int64_t end, int) {
+    int64_t first = 0;  // token of the run
+    for (int64_t r = 0; r * heads < end; first += runs[r++].tokens) {
+      CpuCache& cache = Cache(runs[r]);
+      for (int64_t t = 0; t < runs[r].tokens; ++t) {
+        for (int64_t h = std::max<int64_t>(0, begin - r * heads);
+             h < std::min(heads, end - r * heads); ++h) {
+          const int64_t at = ((first + t) * heads + h) * dim;
+          cache.Store(layer, h, runs[r].position + t, k + at, v + at);
+        }
       }
     }
   });
+}
+
+void CpuOps::Attention(std::span<const TokenRun> runs, int64_t layer, const float* q,
+                       const float* k, const float* v, float scale, float* out) {
+  if (runs.empty()) return;
+  StoreKeysAndValues(runs, layer, k, v);
+  const AttentionShape& shape = Cache(runs.front()).shape;
+  const int64_t dim = shape.head_dim;
   // A row is a token of a head. Rows that share a key-value head share its loads: neighbouring
-  // tokens of one head, or, where there are few tokens, the heads of one group.
-  const int64_t blocks = (tokens + kMaxQueries - 1) / kMaxQueries;
-  Split(shape.heads * blocks, 1, tokens * shape.heads * dim * (position + tokens),
-        [&](int64_t begin, int64_t end, int thread) {
-          for (int64_t piece = begin; piece < end; ++piece) {
-            const int64_t head = piece % shape.heads;
-            const int64_t first = piece / shape.heads * kMaxQueries;
-            const int64_t count = std::min(kMaxQueries, tokens - first);
-            Query queries[kMaxQueries];
-            for (int64_t i = 0; i < count; ++i) {
-              const int64_t at = ((first + i) * shape.heads + head) * dim;
-              queries[i] = {q + at, out + at, position + first + i + 1};
-            }
-            const int64_t kv_head = head * shape.kv_heads / shape.heads;
-            vector_.attend({cache.Keys(layer, kv_head), cache.Values(layer, kv_head)}, queries,
-                           count, dim, scale, Scratch(thread));
+  // tokens of one head, or, where a run has few tokens, the heads of one group.
+  const int64_t some = HeadsTogether(shape, static_cast<int64_t>(runs.size()));
+  const auto pieces_of = [&](const TokenRun& run) {
+    AttentionPieces pieces;
+    pieces.together = run.tokens < kRowsAtOnce ? some : 1;
+    pieces.groups = shape.heads / pieces.together;
+    pieces.block = kMaxQueries / pieces.together;
+    pieces.count = (run.tokens + pieces.block - 1) / pieces.block * pieces.groups;
+    return pieces;
+  };
+  int64_t count = 0, work = 0;
+  for (const TokenRun& run : runs) {
+    count += pieces_of(run).count;
+    work += run.tokens * shape.heads * dim * (run.position + run.tokens);
+  }
+  Split(count, 1, work, [&](int64_t begin, int64_t end, int thread) {
+    int64_t base = 0, offset = 0;  // the run's first piece, and where its rows begin
+    for (const TokenRun& run : runs) {
+      const AttentionPieces pieces = pieces_of(run);
+      const int64_t last = std::min(end - base, pieces.count);
+      for (int64_t piece = std::max<int64_t>(0, begin - base); piece < last; ++piece) {
+        const int64_t head = piece % pieces.groups * pieces.together;
+        const int64_t from = piece / pieces.groups * pieces.block;
+        Query queries[kMaxQueries];
+        int64_t rows = 0;
+        for (int64_t t = from; t < std::min(run.tokens, from + pieces.block); ++t) {
+          for (int64_t h = head; h < head + pieces.together; ++h) {
+            const int64_t at = offset + (t * shape.heads + h) * dim;
+            queries[rows++] = {q + at, out + at, run.position + t + 1};
           }
-        });
+        }
+        attention_.attend(Cache(run).Head(layer, head * shape.kv_heads / shape.heads), queries,
+                          rows, dim, scale, Scratch(thread));
+      }
+      base += pieces.count;
+      offset += run.tokens * shape.heads * dim;
+    }
+  });
 }
 
 void CpuOps::Add(float* x, const float* y, int64_t n) {

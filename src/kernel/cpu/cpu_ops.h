@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernel/cpu/attention.h"
 #include "kernel/cpu/decode.h"
 #include "kernel/cpu/int8_ops.h"
 #include "kernel/cpu/isa.h"
@@ -40,11 +41,11 @@ class CpuOps : public Ops {
   void EmbedRows(const Matrix& w, std::span<const int32_t> ids, float* y) override;
   void RmsNorm(const float* x, const float* weight, float eps, int64_t tokens, int64_t width,
                float* y) override;
-  void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, RopeStyle style,
-            std::span<const float> inverse_frequency, int64_t position) override;
-  std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape) override;
-  void Attention(KvCache& cache, int64_t layer, int64_t position, int64_t tokens, const float* q,
-                 const float* k, const float* v, float scale, float* out) override;
+  void Rope(float* x, std::span<const int64_t> positions, int64_t heads, int64_t head_dim,
+            RopeStyle style, std::span<const float> inverse_frequency) override;
+  std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape, const Grid& grid) override;
+  void Attention(std::span<const TokenRun> runs, int64_t layer, const float* q, const float* k,
+                 const float* v, float scale, float* out) override;
   void Add(float* x, const float* y, int64_t n) override;
   void AddBias(float* x, const float* bias, int64_t tokens, int64_t width) override;
   void AddOuterProducts(const float* a, const float* b, int64_t tokens, int64_t cols,
@@ -52,16 +53,15 @@ class CpuOps : public Ops {
   void SiluMultiply(float* gate, const float* up, int64_t n) override;
 
  private:
-  // Cosines and sines of the positions [position, position + tokens), `pairs` each.
+  // Cosines and sines of the positions, `pairs` each.
   struct RopeTable {
     std::vector<float> inverse_frequency;
-    int64_t position = 0;
-    int64_t tokens = 0;
-    std::vector<float> cosines, sines;  // [tokens, pairs]
+    std::vector<int64_t> positions;
+    std::vector<float> cosines, sines;  // [positions, pairs]
   };
 
-  const RopeTable& TableFor(std::span<const float> inverse_frequency, int64_t position,
-                            int64_t tokens);
+  const RopeTable& TableFor(std::span<const float> inverse_frequency,
+                            std::span<const int64_t> positions);
   // Calls body(begin, end) on pieces of [0, n), on the calling thread alone where a hand-off costs
   // more than the work. A piece's borders are multiples of `unit`.
   template <class Body>
@@ -74,6 +74,11 @@ class CpuOps : public Ops {
   const float* Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens);
   // x [tokens, cols] with its columns as rows, in `turned`.
   const float* Turn(const float* x, int64_t tokens, int64_t cols, std::vector<float>& turned);
+  // Query heads of one key-value head that share a pass over its cache, where a head has few rows;
+  // `passes`: over all heads of a cache.
+  int64_t HeadsTogether(const AttentionShape& shape, int64_t passes) const;
+  void StoreKeysAndValues(std::span<const TokenRun> runs, int64_t layer, const float* k,
+                          const float* v);
   // At least `floats` of scratch for every thread.
   void ReserveScratch(int64_t floats);
   float* Scratch(int thread) { return scratch_.get() + thread * scratch_floats_; }
@@ -81,6 +86,7 @@ class CpuOps : public Ops {
   ThreadPool pool_;
   Isa isa_;
   const VectorOps& vector_;
+  const AttentionOps& attention_;
   const Int8Ops& int8_;
   const RoundedOps* rounded_;         // null where activations are not rounded
   std::shared_ptr<float[]> scratch_;  // [threads, scratch_floats_]

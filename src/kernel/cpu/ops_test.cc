@@ -187,7 +187,9 @@ TEST_P(CpuOpsTest, Rope) {
       const Floats before = Random(tokens * heads * dim, 47);
       for (const int64_t position : {0, 1234}) {
         Floats x = before;
-        ops_->Rope(x.data(), tokens, heads, dim, style, frequency, position);
+        std::vector<int64_t> positions(tokens);
+        std::iota(positions.begin(), positions.end(), position);
+        ops_->Rope(x.data(), positions, heads, dim, style, frequency);
         for (int64_t at = 0; at < tokens * heads; ++at) {
           const float* in = before.data() + at * dim;
           Floats expected(in, in + dim);
@@ -207,95 +209,6 @@ TEST_P(CpuOpsTest, Rope) {
       }
     }
   }
-}
-
-struct Attended {
-  AttentionShape shape;
-  int64_t tokens;
-  Floats q, k, v;
-  float scale;
-
-  Attended(int64_t heads, int64_t kv_heads, int64_t dim, int64_t tokens)
-      : shape{heads, kv_heads, dim, 2, tokens},
-        tokens(tokens),
-        q(Random(tokens * heads * dim, 53, 2.0f)),
-        k(Random(tokens * kv_heads * dim, 59, 2.0f)),
-        v(Random(tokens * kv_heads * dim, 61)),
-        scale(1.0f / std::sqrt(static_cast<float>(dim))) {}
-
-  // By the definition, in f64.
-  std::vector<double> Expected() const {
-    const auto [heads, kv_heads, dim, layers, context] = shape;
-    std::vector<double> out(tokens * heads * dim);
-    for (int64_t t = 0; t < tokens; ++t) {
-      for (int64_t h = 0; h < heads; ++h) {
-        const int64_t kv = h * kv_heads / heads;
-        std::vector<double> weights(t + 1);
-        for (int64_t p = 0; p <= t; ++p) {
-          for (int64_t i = 0; i < dim; ++i) {
-            weights[p] += static_cast<double>(q[(t * heads + h) * dim + i]) *
-                          k[(p * kv_heads + kv) * dim + i] * scale;
-          }
-        }
-        const double largest = *std::ranges::max_element(weights);
-        double sum = 0;
-        for (double& w : weights) sum += w = std::exp(w - largest);
-        for (int64_t p = 0; p <= t; ++p) {
-          for (int64_t i = 0; i < dim; ++i) {
-            out[(t * heads + h) * dim + i] += weights[p] / sum * v[(p * kv_heads + kv) * dim + i];
-          }
-        }
-      }
-    }
-    return out;
-  }
-
-  // Runs tokens [from, to) of layer 1, layer 0 being filled with other numbers.
-  void Run(CpuOps& ops, KvCache& cache, int64_t from, int64_t to, Floats& out) const {
-    const int64_t width = shape.heads * shape.head_dim, kv = shape.kv_heads * shape.head_dim;
-    Floats other((to - from) * width);
-    ops.Attention(cache, 0, from, to - from, k.data(), v.data(), v.data(), scale, other.data());
-    ops.Attention(cache, 1, from, to - from, q.data() + from * width, k.data() + from * kv,
-                  v.data() + from * kv, scale, out.data() + from * width);
-  }
-};
-
-TEST_P(CpuOpsTest, AttentionAtOnceAndTokenByToken) {
-  const Attended cases[] = {{1, 1, 1, 5},    {4, 4, 8, 33},   {9, 3, 64, 150},
-                            {6, 2, 20, 140}, {2, 1, 128, 17}, {8, 2, 48, 300}};
-  for (const Attended& c : cases) {
-    // Queries of the other layer are read from k and v, which must hold enough of them.
-    Attended padded = c;
-    padded.k.resize(std::max(c.q.size(), c.k.size()));
-    padded.v.resize(padded.k.size());
-    const std::vector<double> expected = c.Expected();
-    Floats at_once(c.q.size(), NAN), stepwise(c.q.size(), NAN);
-    const auto cache = ops_->MakeCache(c.shape);
-    padded.Run(*ops_, *cache, 0, c.tokens, at_once);
-    // The same cache again: what it held before must not matter.
-    for (int64_t t = 0; t < c.tokens;) {
-      const int64_t n = t == 8 ? std::min<int64_t>(11, c.tokens - t) : 1;
-      padded.Run(*ops_, *cache, t, t + n, stepwise);
-      t += n;
-    }
-    for (size_t i = 0; i < expected.size(); ++i) {
-      ASSERT_NEAR(at_once[i], expected[i], 1e-5) << c.tokens << " " << i;
-      ASSERT_NEAR(stepwise[i], at_once[i], 1e-5) << c.tokens << " " << i;
-    }
-  }
-}
-
-TEST_P(CpuOpsTest, AttentionSurvivesLargeScores) {
-  Attended c(2, 1, 16, 40);
-  for (float& v : c.q) v *= 100;
-  const std::vector<double> expected = c.Expected();
-  c.k.resize(c.q.size());
-  c.v.resize(c.q.size());
-  Floats out(c.q.size());
-  const auto cache = ops_->MakeCache(c.shape);
-  c.Run(*ops_, *cache, 0, c.tokens, out);
-  // A score of about a thousand keeps 1e-4 of its own rounding.
-  for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 1e-3) << i;
 }
 
 TEST_P(CpuOpsTest, Elementwise) {

@@ -33,7 +33,6 @@ using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
 constexpr D d;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
-static_assert(kKeyTile % kLanes == 0);
 
 constexpr int kTokens = kLanes >= 16 ? 6 : 3;
 
@@ -246,136 +245,9 @@ void RotateHalves(float* x, const float* cosines, const float* sines, int64_t pa
   }
 }
 
-// Vectors of positions that a score tile spans.
-constexpr int kSpan = 2;
-
-// scores[j][p - begin] = q_j . key(p) * scale for Q queries and positions [begin, end).
-template <int Q>
-HWY_INLINE void Scores(const HeadCache& cache, const Query* queries, int64_t head_dim, float scale,
-                       int64_t begin, int64_t end, float* scores) {
-  for (int64_t p = begin; p < end; p += kSpan * kLanes) {
-    const float* keys[kSpan];
-    V sums[Q][kSpan];
-    for (int s = 0; s < kSpan; ++s) {
-      const int64_t at = p + s * kLanes;
-      keys[s] = cache.keys + at / kKeyTile * head_dim * kKeyTile + at % kKeyTile;
-      for (int j = 0; j < Q; ++j) sums[j][s] = hn::Zero(d);
-    }
-    for (int64_t i = 0; i < head_dim; ++i) {
-      V key[kSpan];
-      for (int s = 0; s < kSpan; ++s) key[s] = hn::LoadU(d, keys[s] + i * kKeyTile);
-#pragma GCC unroll 8
-      for (int j = 0; j < Q; ++j) {
-        const V q = hn::Set(d, queries[j].q[i]);
-        for (int s = 0; s < kSpan; ++s) sums[j][s] = hn::MulAdd(q, key[s], sums[j][s]);
-      }
-    }
-    for (int j = 0; j < Q; ++j) {
-      for (int s = 0; s < kSpan; ++s) {
-        hn::StoreU(hn::Mul(sums[j][s], hn::Set(d, scale)), d,
-                   scores + j * kAttentionChunk + (p - begin) + s * kLanes);
-      }
-    }
-  }
-}
-
-// Turns `valid` scores into exp(score - largest), the rest of `n` into zeros; `largest` and `sum`
-// carry the row's running maximum and sum of weights. Returns what earlier sums must be scaled by.
-HWY_INLINE float Weigh(float* scores, int64_t valid, int64_t n, float& largest, float& sum) {
-  if (valid <= 0) {
-    std::fill(scores, scores + n, 0.0f);
-    return 1.0f;
-  }
-  // Small enough that its exponential is zero; padding up to whole vectors lies within the chunk.
-  const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
-  std::fill(scores + valid, scores + padded, -1e30f);
-  V top = hn::Set(d, largest);
-  for (int64_t i = 0; i < padded; i += kLanes) top = hn::Max(top, hn::LoadU(d, scores + i));
-  const float now = hn::GetLane(hn::MaxOfLanes(d, top));
-  const V shift = hn::Set(d, now);
-  V sums = hn::Zero(d);
-  for (int64_t i = 0; i < padded; i += kLanes) {
-    const V e = hn::Exp(d, hn::Sub(hn::LoadU(d, scores + i), shift));
-    sums = hn::Add(sums, e);
-    hn::StoreU(e, d, scores + i);
-  }
-  const float rescale = std::exp(largest - now);
-  sum = sum * rescale + Sum(sums);
-  largest = now;
-  return rescale;
-}
-
-// outs[j][:] = outs[j][:] * rescale[j] + sum_p weights[j][p - begin] * value(p).
-template <int Q, int W>
-HWY_INLINE void Gather(const float* values, int64_t stride, const float* weights,
-                       const float* rescale, int64_t n, float* outs) {
-  V sums[Q][W];
-  for (int j = 0; j < Q; ++j) {
-    for (int v = 0; v < W; ++v) {
-      sums[j][v] = hn::Mul(hn::LoadU(d, outs + j * stride + v * kLanes), hn::Set(d, rescale[j]));
-    }
-  }
-  for (int64_t p = 0; p < n; ++p) {
-    V value[W];
-    for (int v = 0; v < W; ++v) value[v] = hn::LoadU(d, values + p * stride + v * kLanes);
-#pragma GCC unroll 8
-    for (int j = 0; j < Q; ++j) {
-      const V weight = hn::Set(d, weights[j * kAttentionChunk + p]);
-      for (int v = 0; v < W; ++v) sums[j][v] = hn::MulAdd(weight, value[v], sums[j][v]);
-    }
-  }
-  for (int j = 0; j < Q; ++j) {
-    for (int v = 0; v < W; ++v) hn::StoreU(sums[j][v], d, outs + j * stride + v * kLanes);
-  }
-}
-
-template <int Q>
-void AttendSome(const HeadCache& cache, const Query* queries, int64_t head_dim, float scale,
-                float* scratch) {
-  const int64_t stride = PaddedHead(head_dim);
-  float* scores = scratch;
-  float* outs = scratch + Q * kAttentionChunk;
-  std::fill(outs, outs + Q * stride, 0.0f);
-  float largest[Q], sum[Q] = {}, rescale[Q];
-  std::fill(largest, largest + Q, -1e30f);
-  int64_t positions = 0;
-  for (int j = 0; j < Q; ++j) positions = std::max(positions, queries[j].limit);
-  for (int64_t begin = 0; begin < positions; begin += kAttentionChunk) {
-    const int64_t n = std::min(kAttentionChunk, positions - begin);
-    Scores<Q>(cache, queries, head_dim, scale, begin, begin + n, scores);
-    for (int j = 0; j < Q; ++j) {
-      rescale[j] = Weigh(scores + j * kAttentionChunk, std::min(n, queries[j].limit - begin), n,
-                         largest[j], sum[j]);
-    }
-    int64_t i = 0;
-    for (; i + 4 * kLanes <= stride && Q <= 4; i += 4 * kLanes) {
-      Gather<Q, 4>(cache.values + begin * stride + i, stride, scores, rescale, n, outs + i);
-    }
-    for (; i + 2 * kLanes <= stride; i += 2 * kLanes) {
-      Gather<Q, 2>(cache.values + begin * stride + i, stride, scores, rescale, n, outs + i);
-    }
-    for (; i < stride; i += kLanes) {
-      Gather<Q, 1>(cache.values + begin * stride + i, stride, scores, rescale, n, outs + i);
-    }
-  }
-  for (int j = 0; j < Q; ++j) {
-    for (int64_t i = 0; i < head_dim; ++i) queries[j].out[i] = outs[j * stride + i] / sum[j];
-  }
-}
-
-void Attend(const HeadCache& cache, const Query* queries, int64_t count, int64_t head_dim,
-            float scale, float* scratch) {
-  for (; count >= 4; count -= 4, queries += 4) {
-    AttendSome<4>(cache, queries, head_dim, scale, scratch);
-  }
-  if (count == 3) AttendSome<3>(cache, queries, head_dim, scale, scratch);
-  if (count == 2) AttendSome<2>(cache, queries, head_dim, scale, scratch);
-  if (count == 1) AttendSome<1>(cache, queries, head_dim, scale, scratch);
-}
-
 extern const VectorOps kVectorOps;
-constexpr VectorOps kVectorOps = {&DotPanel,          &RmsNorm,      &Add,   &SiluMultiply,
-                                  &RotateInterleaved, &RotateHalves, &Attend};
+constexpr VectorOps kVectorOps = {&DotPanel,     &RmsNorm,           &Add,
+                                  &SiluMultiply, &RotateInterleaved, &RotateHalves};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace halftone
