@@ -7,8 +7,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <span>
 
 #include "grid/grouped.h"
 #include "kernel/cpu/fast/codes.h"
@@ -16,6 +18,46 @@
 #if defined(__x86_64__)
 
 namespace halftone {
+
+// One of the two planes of a grid's levels: level = sum over planes of unit * code.
+struct LevelPlane {
+  alignas(16) int8_t codes[16];
+  float unit;
+};
+
+inline std::array<LevelPlane, 2> SplitLevels(std::span<const float> levels) {
+  constexpr float kLargest = 127 * 128;
+  float largest = 0;
+  for (const float level : levels) largest = std::max(largest, std::fabs(level));
+  std::array<LevelPlane, 2> planes{};
+  for (int code = 0; code < 16; ++code) {
+    const auto whole = static_cast<int>(std::lrint(levels[code] / largest * kLargest));
+    const int high = (whole + 64) >> 7;
+    planes[0].codes[code] = static_cast<int8_t>(whole - 128 * high);
+    planes[1].codes[code] = static_cast<int8_t>(high);
+  }
+  planes[0].unit = largest / kLargest;
+  planes[1].unit = 128 * planes[0].unit;
+  return planes;
+}
+
+// The low plane and the high one of a grid with 16 levels that are no integers.
+inline const std::array<LevelPlane, 2>& PlanesOf(const Grid& grid) {
+  switch (grid.grouped->levels) {
+    case GroupedLevels::kNf4: {
+      static const auto nf4 = SplitLevels(LevelsOfCodes(grid));
+      return nf4;
+    }
+    case GroupedLevels::kFp4: {
+      static const auto fp4 = SplitLevels(LevelsOfCodes(grid));
+      return fp4;
+    }
+    default: {
+      static const auto e2m1 = SplitLevels(LevelsOfCodes(grid));
+      return e2m1;
+    }
+  }
+}
 
 HT_BEGIN_AVX2
 
@@ -108,24 +150,13 @@ struct Levels16 {
   float unit;
 
   HT_INLINE Levels16(const Grid& grid, int plane) {
-    float largest = 0;
-    for (const float level : LevelsOfCodes(grid)) largest = std::max(largest, std::fabs(level));
-    alignas(16) int8_t bytes[16];
-    for (int code = 0; code < 16; ++code) {
-      const auto whole =
-          static_cast<int>(std::lrint(LevelsOfCodes(grid)[code] / largest * kLargest));
-      const int high = (whole + 64) >> 7;
-      bytes[code] = static_cast<int8_t>(plane == 0 ? whole - 128 * high : high);
-    }
-    levels = _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
-    unit = largest / kLargest * (plane == 0 ? 1 : 128);
+    const LevelPlane& own = PlanesOf(grid)[plane];
+    levels = _mm_load_si128(reinterpret_cast<const __m128i*>(own.codes));
+    unit = own.unit;
   }
   HT_INLINE __m256i Of(const uint8_t* codes) const { return LookUp256(levels, Nibbles256(codes)); }
   HT_INLINE float Step(const GroupWalk& walk) const { return walk.step * unit; }
   HT_INLINE float Minimum(const GroupWalk& /*walk*/) const { return 0; }
-
- private:
-  static constexpr float kLargest = 127 * 128;
 };
 
 // Reads rows as CodesOfBlocks does.
