@@ -84,7 +84,7 @@ Example ReadLine(std::string_view text, const std::string& name, int64_t line) {
   return example;
 }
 
-// Calls `use` for each line that is not blank.
+// Calls use(Example, line's number from 1) for each line that is not blank.
 template <class Use>
 void ForEachExample(const CalibrationText& calibration, const Use& use) {
   std::string_view rest = calibration.text;
@@ -93,7 +93,17 @@ void ForEachExample(const CalibrationText& calibration, const Use& use) {
     const std::string_view text = rest.substr(0, end);
     rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    use(ReadLine(text, calibration.name, line));
+    use(ReadLine(text, calibration.name, line), line);
+  }
+}
+
+// The conversation through the template. What the template refuses belongs to a line of the file.
+std::string Render(const Metadata& metadata, const Tokenizer& tokenizer, const Example& example,
+                   const std::string& model, const std::string& name, int64_t line) {
+  try {
+    return RenderConversation(metadata, tokenizer, example.messages, false, model);
+  } catch (const Error& error) {
+    Fail(error.kind(), "{}: line {}: {}", name, line, error.what());
   }
 }
 
@@ -119,7 +129,8 @@ bool IsJsonLines(const CalibrationText& calibration) {
 std::string PlainText(const CalibrationText& calibration) {
   if (!IsJsonLines(calibration)) return calibration.text;
   std::string text;
-  ForEachExample(calibration, [&](const Example& example) { text += Contents(example) + "\n"; });
+  ForEachExample(calibration,
+                 [&](const Example& example, int64_t) { text += Contents(example) + "\n"; });
   return text;
 }
 
@@ -136,10 +147,10 @@ ChunkedText CalibrationChunks(const Checkpoint& model, const CalibrationText& ca
                    ": the model has no chat template; conversations are read as plain text");
   }
   std::vector<int32_t> tokens;
-  ForEachExample(calibration, [&](const Example& example) {
+  ForEachExample(calibration, [&](const Example& example, int64_t line) {
     const bool conversation = has_template && !example.messages.empty();
     const std::string text =
-        conversation ? RenderConversation(metadata, *tokenizer, example.messages, false, model.path)
+        conversation ? Render(metadata, *tokenizer, example, model.path, calibration.name, line)
                      : Contents(example);
     std::vector<int32_t> own = tokenizer->Encode(text, true);
     // Templates begin with the token that the tokenizer adds as well.

@@ -7,19 +7,15 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "container/container.h"
 #include "engine/session.h"
 #include "halftone/error.h"
-#include "halftone/model.h"
 #include "pipeline/overlap.h"
+#include "tests/cli/tiny_model.h"
 #include "tests/testing/expect_error.h"
-#include "tests/testing/shared.h"
 
 namespace halftone {
 namespace {
-
-constexpr const char* kModel = "models/ref-75m";
 
 // Notes that a person would see.
 class Notes : public Progress {
@@ -31,21 +27,25 @@ class Notes : public Progress {
   std::vector<std::string> all;
 };
 
-Checkpoint WithTemplate(const char* chat_template) {
-  Checkpoint checkpoint = OpenCheckpoint(SharedPath(kModel));
-  Json config = Json::parse(checkpoint.documents.at("tokenizer_config.json"));
-  config.erase("chat_template");
-  if (chat_template != nullptr) config["chat_template"] = chat_template;
-  checkpoint.documents["tokenizer_config.json"] = config.dump();
-  checkpoint.documents.erase("chat_template.jinja");
-  return checkpoint;
-}
+class CalibrationTextTest : public TinyModelTest {
+ protected:
+  // The model with this template, or with none. Chunks begin with the text's own tokens unless the
+  // tokenizer adds one.
+  Checkpoint WithTemplate(const char* chat_template, bool add_bos = false) const {
+    Checkpoint checkpoint = OpenCheckpoint(model_);
+    checkpoint.metadata.Set("tokenizer.ggml.add_bos_token", Value(add_bos));
+    checkpoint.metadata.Erase("tokenizer.chat_template");
+    if (chat_template != nullptr) {
+      checkpoint.metadata.Set("tokenizer.chat_template", Value(std::string(chat_template)));
+    }
+    return checkpoint;
+  }
+};
 
 constexpr const char* kTemplate =
     "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}";
 
-TEST(CalibrationTextTest, EveryFormOfALineIsTheSameConversation) {
-  HALFTONE_NEED_SHARED(kModel);
+TEST_F(CalibrationTextTest, EveryFormOfALineIsTheSameConversation) {
   const Checkpoint model = WithTemplate(kTemplate);
   const std::string expected = "[user] Hello, you\n[assistant] Hello yourself\n";
   const auto tokens = MakeTokenizer(model)->Encode(expected, true);
@@ -69,8 +69,7 @@ TEST(CalibrationTextTest, EveryFormOfALineIsTheSameConversation) {
   }
 }
 
-TEST(CalibrationTextTest, SaysWhereThereIsNoTemplate) {
-  HALFTONE_NEED_SHARED(kModel);
+TEST_F(CalibrationTextTest, SaysWhereThereIsNoTemplate) {
   const Checkpoint model = WithTemplate(nullptr);
   Notes notes;
   const ChunkedText chunks = CalibrationChunks(
@@ -82,8 +81,7 @@ TEST(CalibrationTextTest, SaysWhereThereIsNoTemplate) {
   EXPECT_TRUE(std::equal(chunks.tokens.begin(), chunks.tokens.end(), tokens.begin()));
 }
 
-TEST(CalibrationTextTest, NamesTheLineThatIsBroken) {
-  HALFTONE_NEED_SHARED(kModel);
+TEST_F(CalibrationTextTest, NamesTheLineThatIsBroken) {
   const Checkpoint model = WithTemplate(kTemplate);
   const auto broken = [&](const std::string& second, const char* why) {
     const std::string text = R"({"text": "a good line"})"
@@ -111,7 +109,24 @@ TEST(CalibrationTextTest, NamesTheLineThatIsBroken) {
   });
 }
 
-TEST(CalibrationTextTest, KnowsJsonLinesByNameOrByTheFirst) {
+// Whatever kind of error the template makes, it belongs to a line of the user's file.
+TEST_F(CalibrationTextTest, NamesTheLineThatTheTemplateRefuses) {
+  const std::string text =
+      "{\"text\": \"a good line\"}\n\n"
+      R"({"messages": [{"role": "narrator", "content": "once"}]})"
+      "\n";
+  const auto refused = [&](Error::Kind kind, const char* chat_template, const std::string& why) {
+    const Checkpoint model = WithTemplate(chat_template);
+    ExpectError(kind, "c.jsonl: line 3: " + why, [&] {
+      CalibrationChunks(model, {text, "c.jsonl"}, 2, 0, nullptr);
+    });
+  };
+  refused(Error::Kind::kUsage, "{{ raise_exception('no narrators') }}",
+          "chat template: no narrators");
+  refused(Error::Kind::kFormat, "{% for m in messages %}", "");
+}
+
+TEST_F(CalibrationTextTest, KnowsJsonLinesByNameOrByTheFirst) {
   EXPECT_TRUE(IsJsonLines({"anything", "x.jsonl"}));
   EXPECT_TRUE(IsJsonLines({"\n{\"text\": \"x\"}\nrest", "x.txt"}));
   EXPECT_FALSE(IsJsonLines({"{curly} prose\n", "x.txt"}));
