@@ -147,14 +147,21 @@ ChunkedText CalibrationChunks(const Checkpoint& model, const CalibrationText& ca
                    ": the model has no chat template; conversations are read as plain text");
   }
   std::vector<int32_t> tokens;
+  // Less than two chunks are refused. The lines after are still read, so that broken ones are told.
+  const auto enough = [&] {
+    return limit > 0 && length > 0 && std::ssize(tokens) / length >= std::max<int64_t>(limit, 2);
+  };
   ForEachExample(calibration, [&](const Example& example, int64_t line) {
+    if (enough()) return;
     const bool conversation = has_template && !example.messages.empty();
     const std::string text =
         conversation ? Render(metadata, *tokenizer, example, model.path, calibration.name, line)
                      : Contents(example);
     std::vector<int32_t> own = tokenizer->Encode(text, true);
-    // Templates begin with the token that the tokenizer adds as well.
-    const bool twice = own.size() > 1 && own[0] == tokenizer->bos() && own[1] == own[0];
+    // Templates begin with the token that the tokenizer adds as well. Where it adds none, two of
+    // them are what the template asks for.
+    const bool twice =
+        tokenizer->add_bos() && own.size() > 1 && own[0] == tokenizer->bos() && own[1] == own[0];
     tokens.insert(tokens.end(), own.begin() + (twice ? 1 : 0), own.end());
   });
   return SplitTokens(*tokenizer, std::move(tokens), calibration.name, length, limit);

@@ -30,7 +30,9 @@ struct CalibrationText {
 
 bool IsJsonLines(const CalibrationText& calibration);
 
-// Chunks of `length` tokens, at most `limit` of them if not 0. Throws Error: kFormat naming file
+// Chunks of `length` tokens, at most `limit` of them if not 0; no more conversations are rendered
+// than these take. A beginning-of-text token that both template and tokenizer add is kept once.
+// Throws Error: kFormat naming file
 // and line for a line that is none of the above, kUsage for too little text.
 ChunkedText CalibrationChunks(const Checkpoint& model, const CalibrationText& calibration,
                               int64_t length, int64_t limit, Progress* progress);

@@ -126,6 +126,50 @@ TEST_F(CalibrationTextTest, NamesTheLineThatTheTemplateRefuses) {
   refused(Error::Kind::kFormat, "{% for m in messages %}", "");
 }
 
+// The tokenizer's own <s> in front of the template's is one too many; what the template repeats
+// where the tokenizer adds nothing is what the model was trained on.
+TEST_F(CalibrationTextTest, KeepsTheBeginningThatTheTemplateAsksFor) {
+  const std::string line = R"({"prompt": "in the winter", "completion": "sing and sing"})";
+  const int32_t the = TinyModel::Piece("▁the");
+  const auto beginning = [&](const char* chat_template, bool add_bos) {
+    const ChunkedText chunks =
+        CalibrationChunks(WithTemplate(chat_template, add_bos),
+                          {line + "\n" + line + "\n" + line, "c.jsonl"}, 4, 0, nullptr);
+    return std::vector<int32_t>(chunks.tokens.begin(), chunks.tokens.begin() + 3);
+  };
+  using Tokens = std::vector<int32_t>;
+  EXPECT_EQ(beginning("{{ bos_token }}the the the the", false), (Tokens{1, the, the}));
+  EXPECT_EQ(beginning("{{ bos_token }}the the the the", true), (Tokens{1, the, the}));
+  EXPECT_EQ(beginning("{{ bos_token }}{{ bos_token }}the the", false), (Tokens{1, 1, the}));
+  EXPECT_EQ(beginning("the the the the", true), (Tokens{1, the, the}));
+  EXPECT_EQ(beginning("the the the the", false), (Tokens{the, the, the}));
+}
+
+TEST_F(CalibrationTextTest, RendersNoMoreThanTheChunksTake) {
+  const Checkpoint model = WithTemplate(
+      "{% for m in messages %}{% if m.content == 'late' %}{{ raise_exception('rendered') }}"
+      "{% endif %}[{{ m.role }}] {{ m.content }}\n{% endfor %}");
+  const std::string early = R"({"prompt": "sing in the winter", "completion": "and then"})"
+                            "\n";
+  const std::string late = R"({"prompt": "late", "completion": "late"})"
+                           "\n";
+  const ChunkedText all =
+      CalibrationChunks(model, {early + early + early, "c.jsonl"}, 8, 0, nullptr);
+  const std::string text = early + early + early + late;
+  ASSERT_GE(all.count, 4);
+  for (const int64_t limit : {int64_t{1}, int64_t{2}, all.count}) {
+    const ChunkedText some = CalibrationChunks(model, {text, "c.jsonl"}, 8, limit, nullptr);
+    ASSERT_EQ(some.count, limit);
+    EXPECT_TRUE(std::equal(some.tokens.begin(), some.tokens.end(), all.tokens.begin()));
+  }
+  ExpectError(Error::Kind::kUsage, "c.jsonl: line 4: ", [&] {
+    CalibrationChunks(model, {text, "c.jsonl"}, 8, 0, nullptr);
+  });
+  ExpectError(Error::Kind::kFormat, "c.jsonl: line 4: not valid JSON", [&] {
+    CalibrationChunks(model, {early + early + early + "{", "c.jsonl"}, 8, 1, nullptr);
+  });
+}
+
 TEST_F(CalibrationTextTest, KnowsJsonLinesByNameOrByTheFirst) {
   EXPECT_TRUE(IsJsonLines({"anything", "x.jsonl"}));
   EXPECT_TRUE(IsJsonLines({"\n{\"text\": \"x\"}\nrest", "x.txt"}));
