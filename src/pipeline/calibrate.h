@@ -6,7 +6,7 @@
 
 #include "calibration/imatrix_file.h"
 #include "halftone/quantize.h"
-#include "pipeline/calibration_text.h"
+#include "pipeline/text_input.h"
 
 namespace halftone {
 
@@ -14,7 +14,7 @@ namespace halftone {
 ImportanceMatrix MeasureImportance(const std::string& model, const std::string& text_file,
                                    const ImatrixOptions& options);
 // The same over a text that is at hand.
-ImportanceMatrix MeasureImportanceOn(const std::string& model, const CalibrationText& calibration,
+ImportanceMatrix MeasureImportanceOn(const std::string& model, const TextInput& calibration,
                                      const ImatrixOptions& options);
 
 }  // namespace halftone

@@ -161,6 +161,39 @@ TEST_F(RunTest, AModelDoesNotDivergeFromItself) {
   EXPECT_EQ(report["perplexity"], report["reference_perplexity"]);
 }
 
+// A chat is measured as the text that the template makes of it.
+TEST_F(RunTest, EvaluatesChatsThroughTheTemplate) {
+  const std::string question = TinyText(400), answer = TinyText(900);
+  const std::string chats =
+      Write("chats.jsonl", json{{"messages",
+                                 {{{"role", "user"}, {"content", question}},
+                                  {{"role", "assistant"}, {"content", answer}}}}}
+                                   .dump() +
+                               "\n");
+  const std::string rendered =
+      Write("rendered.txt", "user: " + question + "\nassistant: " + answer + "\n");
+  const std::string other = Path("other.gguf");
+  ASSERT_EQ(Halftone({"quantize", model_, "--grid", "q4_0", "-o", other}).code, 0);
+  const auto measured = [&](const std::string& text) {
+    json report = Json({"evaluate", other, "--reference", model_, "--text", text, "--context", "32",
+                        "--chunks", "0"});
+    report.erase("seconds");
+    return report;
+  };
+  const json report = measured(chats);
+  EXPECT_GT(report["chunks"], 4);
+  EXPECT_EQ(report, measured(rendered));
+  const json compared =
+      Json({"compare", model_, "--text", chats, "--context", "32", "--chunks", "0", "--grids",
+            "q4_0", "--sample-tokens", "0", "-o", Path("report")});
+  EXPECT_EQ(compared["rows"][1]["kld_mean"], report["kld_mean"]);
+
+  const std::string broken = Write("broken.jsonl", "{\"text\": \"the\"}\n{\"text\": 7}\n");
+  const Finished run = Halftone({"evaluate", model_, "--text", broken, "--context", "32"});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_THAT(run.err, HasSubstr(broken + ": line 2: "));
+}
+
 TEST_F(RunTest, RefusesTextsAndReferencesThatDoNotServe) {
   const auto fails = [&](const Arguments& arguments, int code, const std::string& part) {
     const Finished run = Halftone(arguments);

@@ -1,6 +1,6 @@
 // Calibration from conversations, against the tokens of the template's own rendering.
 
-#include "pipeline/calibration_text.h"
+#include "pipeline/text_input.h"
 
 #include <gtest/gtest.h>
 
@@ -27,7 +27,7 @@ class Notes : public Progress {
   std::vector<std::string> all;
 };
 
-class CalibrationTextTest : public TinyModelTest {
+class TextInputTest : public TinyModelTest {
  protected:
   // The model with this template, or with none. Chunks begin with the text's own tokens unless the
   // tokenizer adds one.
@@ -45,7 +45,7 @@ class CalibrationTextTest : public TinyModelTest {
 constexpr const char* kTemplate =
     "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}";
 
-TEST_F(CalibrationTextTest, EveryFormOfALineIsTheSameConversation) {
+TEST_F(TextInputTest, EveryFormOfALineIsTheSameConversation) {
   const Checkpoint model = WithTemplate(kTemplate);
   const std::string expected = "[user] Hello, you\n[assistant] Hello yourself\n";
   const auto tokens = MakeTokenizer(model)->Encode(expected, true);
@@ -62,17 +62,16 @@ TEST_F(CalibrationTextTest, EveryFormOfALineIsTheSameConversation) {
            R"({"text": "[user] Hello, you\n[assistant] Hello yourself\n"})"}) {
     std::string one(line);
     std::erase(one, '\n');
-    const ChunkedText chunks =
-        CalibrationChunks(model, {one + "\n\n", "chats.jsonl"}, length, 0, nullptr);
+    const ChunkedText chunks = ReadChunks(model, {one + "\n\n", "chats.jsonl"}, length, 0, nullptr);
     EXPECT_EQ(chunks.count, 2);
     EXPECT_TRUE(std::equal(chunks.tokens.begin(), chunks.tokens.end(), tokens.begin())) << line;
   }
 }
 
-TEST_F(CalibrationTextTest, SaysWhereThereIsNoTemplate) {
+TEST_F(TextInputTest, SaysWhereThereIsNoTemplate) {
   const Checkpoint model = WithTemplate(nullptr);
   Notes notes;
-  const ChunkedText chunks = CalibrationChunks(
+  const ChunkedText chunks = ReadChunks(
       model, {R"({"prompt": "one two three", "completion": "four five six"})", "c.jsonl"}, 2, 0,
       &notes);
   ASSERT_EQ(notes.all.size(), 1u);
@@ -81,17 +80,17 @@ TEST_F(CalibrationTextTest, SaysWhereThereIsNoTemplate) {
   EXPECT_TRUE(std::equal(chunks.tokens.begin(), chunks.tokens.end(), tokens.begin()));
 }
 
-TEST_F(CalibrationTextTest, NamesTheLineThatIsBroken) {
+TEST_F(TextInputTest, NamesTheLineThatIsBroken) {
   const Checkpoint model = WithTemplate(kTemplate);
   const auto broken = [&](const std::string& second, const char* why) {
     const std::string text = R"({"text": "a good line"})"
                              "\n" +
                              second + "\n";
     ExpectError(Error::Kind::kFormat, "c.jsonl: line 2: ", [&] {
-      CalibrationChunks(model, {text, "c.jsonl"}, 2, 0, nullptr);
+      ReadChunks(model, {text, "c.jsonl"}, 2, 0, nullptr);
     });
     ExpectError(Error::Kind::kFormat, why, [&] {
-      CalibrationChunks(model, {text, "c.jsonl"}, 2, 0, nullptr);
+      ReadChunks(model, {text, "c.jsonl"}, 2, 0, nullptr);
     });
   };
   broken("{\"text\": ", "not valid JSON");
@@ -102,15 +101,15 @@ TEST_F(CalibrationTextTest, NamesTheLineThatIsBroken) {
   broken(R"({"messages": [{"role": "user", "content": 7}]})", "no text");
   broken(R"({"prompt": 1, "completion": "x"})", "must be texts");
   ExpectError(Error::Kind::kUsage, "too few", [&] {
-    CalibrationChunks(model, {R"({"text": "short"})", "c.jsonl"}, 64, 0, nullptr);
+    ReadChunks(model, {R"({"text": "short"})", "c.jsonl"}, 64, 0, nullptr);
   });
   ExpectError(Error::Kind::kUsage, "too few", [&] {
-    CalibrationChunks(model, {"", "c.jsonl"}, 64, 0, nullptr);
+    ReadChunks(model, {"", "c.jsonl"}, 64, 0, nullptr);
   });
 }
 
 // Whatever kind of error the template makes, it belongs to a line of the user's file.
-TEST_F(CalibrationTextTest, NamesTheLineThatTheTemplateRefuses) {
+TEST_F(TextInputTest, NamesTheLineThatTheTemplateRefuses) {
   const std::string text =
       "{\"text\": \"a good line\"}\n\n"
       R"({"messages": [{"role": "narrator", "content": "once"}]})"
@@ -118,7 +117,7 @@ TEST_F(CalibrationTextTest, NamesTheLineThatTheTemplateRefuses) {
   const auto refused = [&](Error::Kind kind, const char* chat_template, const std::string& why) {
     const Checkpoint model = WithTemplate(chat_template);
     ExpectError(kind, "c.jsonl: line 3: " + why, [&] {
-      CalibrationChunks(model, {text, "c.jsonl"}, 2, 0, nullptr);
+      ReadChunks(model, {text, "c.jsonl"}, 2, 0, nullptr);
     });
   };
   refused(Error::Kind::kUsage, "{{ raise_exception('no narrators') }}",
@@ -128,13 +127,13 @@ TEST_F(CalibrationTextTest, NamesTheLineThatTheTemplateRefuses) {
 
 // The tokenizer's own <s> in front of the template's is one too many; what the template repeats
 // where the tokenizer adds nothing is what the model was trained on.
-TEST_F(CalibrationTextTest, KeepsTheBeginningThatTheTemplateAsksFor) {
+TEST_F(TextInputTest, KeepsTheBeginningThatTheTemplateAsksFor) {
   const std::string line = R"({"prompt": "in the winter", "completion": "sing and sing"})";
   const int32_t the = TinyModel::Piece("▁the");
   const auto beginning = [&](const char* chat_template, bool add_bos) {
     const ChunkedText chunks =
-        CalibrationChunks(WithTemplate(chat_template, add_bos),
-                          {line + "\n" + line + "\n" + line, "c.jsonl"}, 4, 0, nullptr);
+        ReadChunks(WithTemplate(chat_template, add_bos),
+                   {line + "\n" + line + "\n" + line, "c.jsonl"}, 4, 0, nullptr);
     return std::vector<int32_t>(chunks.tokens.begin(), chunks.tokens.begin() + 3);
   };
   using Tokens = std::vector<int32_t>;
@@ -145,7 +144,7 @@ TEST_F(CalibrationTextTest, KeepsTheBeginningThatTheTemplateAsksFor) {
   EXPECT_EQ(beginning("the the the the", false), (Tokens{the, the, the}));
 }
 
-TEST_F(CalibrationTextTest, RendersNoMoreThanTheChunksTake) {
+TEST_F(TextInputTest, RendersNoMoreThanTheChunksTake) {
   const Checkpoint model = WithTemplate(
       "{% for m in messages %}{% if m.content == 'late' %}{{ raise_exception('rendered') }}"
       "{% endif %}[{{ m.role }}] {{ m.content }}\n{% endfor %}");
@@ -153,24 +152,23 @@ TEST_F(CalibrationTextTest, RendersNoMoreThanTheChunksTake) {
                             "\n";
   const std::string late = R"({"prompt": "late", "completion": "late"})"
                            "\n";
-  const ChunkedText all =
-      CalibrationChunks(model, {early + early + early, "c.jsonl"}, 8, 0, nullptr);
+  const ChunkedText all = ReadChunks(model, {early + early + early, "c.jsonl"}, 8, 0, nullptr);
   const std::string text = early + early + early + late;
   ASSERT_GE(all.count, 4);
   for (const int64_t limit : {int64_t{1}, int64_t{2}, all.count}) {
-    const ChunkedText some = CalibrationChunks(model, {text, "c.jsonl"}, 8, limit, nullptr);
+    const ChunkedText some = ReadChunks(model, {text, "c.jsonl"}, 8, limit, nullptr);
     ASSERT_EQ(some.count, limit);
     EXPECT_TRUE(std::equal(some.tokens.begin(), some.tokens.end(), all.tokens.begin()));
   }
   ExpectError(Error::Kind::kUsage, "c.jsonl: line 4: ", [&] {
-    CalibrationChunks(model, {text, "c.jsonl"}, 8, 0, nullptr);
+    ReadChunks(model, {text, "c.jsonl"}, 8, 0, nullptr);
   });
   ExpectError(Error::Kind::kFormat, "c.jsonl: line 4: not valid JSON", [&] {
-    CalibrationChunks(model, {early + early + early + "{", "c.jsonl"}, 8, 1, nullptr);
+    ReadChunks(model, {early + early + early + "{", "c.jsonl"}, 8, 1, nullptr);
   });
 }
 
-TEST_F(CalibrationTextTest, KnowsJsonLinesByNameOrByTheFirst) {
+TEST_F(TextInputTest, KnowsJsonLinesByNameOrByTheFirst) {
   EXPECT_TRUE(IsJsonLines({"anything", "x.jsonl"}));
   EXPECT_TRUE(IsJsonLines({"\n{\"text\": \"x\"}\nrest", "x.txt"}));
   EXPECT_FALSE(IsJsonLines({"{curly} prose\n", "x.txt"}));
