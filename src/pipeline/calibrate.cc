@@ -6,6 +6,7 @@
 #include "calibration/importance.h"
 #include "container/container.h"
 #include "engine/session.h"
+#include "pipeline/overlap.h"
 
 namespace halftone {
 
@@ -20,8 +21,10 @@ ImportanceMatrix MeasureImportanceOn(const std::string& model, const TextInput& 
       OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
   const ChunkedText chunks = ReadChunks(loaded->checkpoint, calibration, options.context,
                                         options.chunks, options.progress);
-  return AccumulateImportance(loaded, chunks, calibration.name, options.process_output,
-                              options.progress);
+  ImportanceMatrix matrix = AccumulateImportance(loaded, chunks, calibration.name,
+                                                 options.process_output, options.progress);
+  WriteRecord(RecordOf(calibration.name, PlainText(calibration)), matrix.own);
+  return matrix;
 }
 
 ImatrixReport ComputeImatrix(const std::string& model, const std::string& text_file,

@@ -10,7 +10,8 @@
 
 namespace halftone {
 
-// Runs the model over the text file and accumulates E[x^2] of every linear layer's input.
+// Runs the model over the text file and accumulates E[x^2] of every linear layer's input. The
+// matrix carries the text's CalibrationRecord.
 ImportanceMatrix MeasureImportance(const std::string& model, const std::string& text_file,
                                    const ImatrixOptions& options);
 // The same over a text that is at hand.

@@ -26,7 +26,9 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
   if (!options.reference.empty()) {
     reference = std::make_shared<const LoadedModel>(OpenCheckpoint(options.reference), ops);
   }
-  NoteOverlap(RecordedCalibration(loaded->checkpoint.metadata), PlainText(text), options.progress);
+  if (const auto calibrated = ReadRecord(loaded->checkpoint.metadata)) {
+    NoteOverlap(calibrated->sketch, PlainText(text), options.progress);
+  }
   const ChunkedText chunks =
       ReadChunks(loaded->checkpoint, text, options.context, options.chunks, options.progress);
   EvaluateReport report =

@@ -274,6 +274,7 @@ void AttachImportance(const ImportanceMatrix& importance, const QuantizeOptions&
                Value(static_cast<uint32_t>(importance.entries.size())));
   metadata.Set("quantize.imatrix.chunks_count",
                Value(static_cast<uint32_t>(importance.chunk_count)));
+  if (const auto record = ReadRecord(importance.own)) WriteRecord(*record, metadata);
 }
 
 // Rounds one tensor slab by slab into the writer; returns the relative error.
@@ -389,13 +390,15 @@ Prepared Prepare(const std::shared_ptr<const Source>& source, const std::string&
   if (needs >= Needs::kGram) {
     prepared.fingerprint = Fingerprint(*source, options, prepared.calibration.text);
   }
+  // Importances bring what their text was; a target may read one besides.
+  std::optional<CalibrationRecord> record;
+  if (reads_text && !(importance && ReadRecord(importance->own))) {
+    record = RecordOf(prepared.calibration.name, PlainText(prepared.calibration));
+  }
   // What is known only now belongs to the file's size.
   const auto complete = [&](QuantizePlan& plan) {
     if (importance) AttachImportance(*importance, options, plan.rewrite);
-    if (reads_text) {
-      RecordCalibration(prepared.calibration.name, PlainText(prepared.calibration),
-                        plan.rewrite.file.metadata);
-    }
+    if (record) WriteRecord(*record, plan.rewrite.file.metadata);
     if (!prepared.fingerprint.empty()) {
       plan.rewrite.file.metadata.Set("halftone.fingerprint", Value(prepared.fingerprint));
     }
@@ -448,7 +451,7 @@ QuantizeReport PlanQuantize(std::shared_ptr<const Source> source, const Quantize
   }
   if (plan.recipe.needs() >= Needs::kGram) {
     const TextInput calibration = TextFor(options);
-    RecordCalibration(calibration.name, PlainText(calibration), plan.rewrite.file.metadata);
+    WriteRecord(RecordOf(calibration.name, PlainText(calibration)), plan.rewrite.file.metadata);
     plan.rewrite.file.metadata.Set("halftone.fingerprint",
                                    Value(std::string(kFingerprintLength, '0')));
   }

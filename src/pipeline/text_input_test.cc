@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -198,15 +200,35 @@ TEST(OverlapTest, EstimatesTheShareOfATextThatIsInAnother) {
 TEST(OverlapTest, IsKeptInTheFileAndTold) {
   Metadata metadata;
   const std::string text = Words(5, 4000);
-  RecordCalibration("some/folder/text.txt", text, metadata);
+  WriteRecord(RecordOf("some/folder/text.txt", text), metadata);
+  const auto record = ReadRecord(metadata);
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->name, "text.txt");
   Notes notes;
-  NoteOverlap(RecordedCalibration(metadata), Words(6, 4000), &notes);
+  NoteOverlap(record->sketch, Words(6, 4000), &notes);
   EXPECT_TRUE(notes.all.empty());
-  NoteOverlap(RecordedCalibration(metadata), text, &notes);
+  NoteOverlap(record->sketch, text, &notes);
   ASSERT_EQ(notes.all.size(), 1u);
   EXPECT_NE(notes.all[0].find("100 %"), std::string::npos) << notes.all[0];
-  NoteOverlap(RecordedCalibration(Metadata()), text, &notes);
-  EXPECT_EQ(notes.all.size(), 1u);
+}
+
+// Files may say anything: other types are no record, and a sketch has its length and order.
+TEST(OverlapTest, TakesNoRecordOfAnotherKind) {
+  EXPECT_FALSE(ReadRecord(Metadata()));
+  Metadata metadata;
+  metadata.Set("halftone.calibration.name", Value(std::string("text.txt")));
+  EXPECT_FALSE(ReadRecord(metadata));
+  metadata.Set("halftone.calibration.sketch", Array{std::vector<float>{1, 2}});
+  EXPECT_FALSE(ReadRecord(metadata));
+  std::vector<int64_t> falling(5000);
+  for (size_t i = 0; i < falling.size(); ++i) falling[i] = 5000 - static_cast<int64_t>(i / 2);
+  metadata.Set("halftone.calibration.sketch", Array{falling});
+  const auto record = ReadRecord(metadata);
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->sketch.least.size(), SketchOf(Words(1, 30000)).least.size());
+  EXPECT_EQ(std::ranges::adjacent_find(record->sketch.least, std::ranges::greater_equal()),
+            record->sketch.least.end());
+  EXPECT_FALSE(record->sketch.whole);
 }
 
 }  // namespace
