@@ -14,11 +14,11 @@ class CompareCommand : public Command {
   void Declare(CLI::App& app) override {
     options_.output_dir = "halftone-report";
     AddModel(app, model_);
-    app.add_option("--text", options_.text_file, "Text file to evaluate on")
+    app.add_option("--text", options_.text_file, "Text, or chats in JSON lines, to evaluate on")
         ->option_text("FILE")
         ->required();
     app.add_option("--calibration", options_.calibration,
-                   "Text file to measure importances on; not the one to evaluate on")
+                   "The same to measure activations on; not the one to evaluate on")
         ->option_text("FILE");
     app.add_option("--grids", options_.grids,
                    "Grids and presets, q8_0,q4_k_m; without it a selection from 8 to 2 bits")

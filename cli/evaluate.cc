@@ -15,7 +15,8 @@ class EvaluateCommand : public Command {
  public:
   void Declare(CLI::App& app) override {
     AddModel(app, model_);
-    auto* text = app.add_option("--text", text_, "Text file to read")->option_text("FILE");
+    auto* text = app.add_option("--text", text_, "Text, or chats in JSON lines, to read")
+                     ->option_text("FILE");
     app.add_option("--reference", options_.reference, "The model to compare with")
         ->option_text("MODEL")
         ->needs(text);

@@ -12,7 +12,9 @@ class ImatrixCommand : public Command {
  public:
   void Declare(CLI::App& app) override {
     AddModel(app, model_);
-    app.add_option("--text", text_, "Text file to read")->option_text("FILE")->required();
+    app.add_option("--text", text_, "Text, or chats in JSON lines, to read")
+        ->option_text("FILE")
+        ->required();
     AddOutput(app, "-o,--output", output_, "The importance matrix to write (GGUF)")->required();
     AddContext(app, options_.context, "Tokens in a chunk");
     AddChunks(app, options_.chunks);

@@ -14,8 +14,8 @@ namespace halftone {
 struct CompareOptions {
   std::vector<std::string> grids;    // grids and presets; empty: a selection from 8 to 2 bits
   std::vector<std::string> methods;  // empty: rtn, and imatrix if there is calibration text
-  std::string text_file;             // evaluation text
-  std::string calibration;           // calibration text, or empty
+  std::string text_file;             // evaluation text, or chats in JSON lines
+  std::string calibration;           // calibration text, likewise, or empty
   std::string output_dir;            // report.html, report.json, report.csv and the quantized files
   bool keep_files = false;           // keep the quantized models
   int64_t context = 512;

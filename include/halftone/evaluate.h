@@ -49,8 +49,9 @@ struct EvaluateReport {
   Estimate rms_delta_p;  // root mean square change of the true token's probability, 0 to 1
 };
 
-// Runs the model, and the reference in lock-step, over the text file. Throws Error (kUsage) if the
-// text is shorter than two chunks or the two vocabularies differ.
+// Runs the model, and the reference in lock-step, over the text file: plain text, or chats in JSON
+// lines, which go through the model's chat template. Throws Error: kUsage if the text is shorter
+// than two chunks or the two vocabularies differ, kFormat naming file and line for a broken line.
 EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
                         const EvaluateOptions& options);
 

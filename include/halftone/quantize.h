@@ -23,8 +23,8 @@ struct QuantizeOptions {
   std::string method;
   std::string container;  // empty: the first that holds the grid
   std::string imatrix;    // an imatrix file of either generation, or empty
-  // Text to measure activations on, a plain file; empty: the text that comes with the library,
-  // where the method needs one.
+  // Text to measure activations on, or chats in JSON lines; empty: the text that comes with the
+  // library, where the method needs one.
   std::string calibration;
   int64_t context = 512;             // tokens in a chunk of it
   int64_t calibration_chunks = 128;  // at most; 0: all

@@ -18,6 +18,7 @@ namespace {
 constexpr std::string_view kDatasetsKey = "imatrix.datasets";
 constexpr std::string_view kChunkCountKey = "imatrix.chunk_count";
 constexpr std::string_view kChunkSizeKey = "imatrix.chunk_size";
+constexpr std::string_view kOwnPrefix = "halftone.";
 constexpr std::string_view kSumsSuffix = ".in_sum2";
 constexpr std::string_view kCountsSuffix = ".counts";
 
@@ -48,6 +49,10 @@ ImportanceMatrix ReadGguf(const std::filesystem::path& path) {
   if (const auto* datasets = file.metadata.Strings(kDatasetsKey)) matrix.datasets = *datasets;
   matrix.chunk_count = file.metadata.Int(kChunkCountKey).value_or(0);
   matrix.chunk_size = file.metadata.Int(kChunkSizeKey).value_or(0);
+
+  for (const auto& [key, value] : file.metadata.entries()) {
+    if (key.starts_with(kOwnPrefix)) matrix.own.Append(key, value);
+  }
 
   for (const Tensor& tensor : file.tensors) {
     const std::string_view name = tensor.name;
@@ -163,6 +168,7 @@ void WriteImportanceMatrix(const ImportanceMatrix& matrix, const std::filesystem
   plan.metadata.Set(kDatasetsKey, Array{matrix.datasets});
   plan.metadata.Set(kChunkCountKey, ToU32(matrix.chunk_count));
   plan.metadata.Set(kChunkSizeKey, ToU32(matrix.chunk_size));
+  for (const auto& [key, value] : matrix.own.entries()) plan.metadata.Set(key, value);
   std::vector<std::span<const float>> data;
   for (const auto& [name, entry] : matrix.entries) {
     const auto matrices = static_cast<int64_t>(entry.counts.size());

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/metadata.h"
+
 namespace halftone {
 
 struct ImportanceEntry {
@@ -28,6 +30,8 @@ struct ImportanceMatrix {
   int64_t chunk_count = 0;
   int64_t chunk_size = 0;  // tokens
   bool legacy = false;     // was read from the older .dat layout
+  // Further keys of the GGUF generation, all named "halftone.*": llama.cpp does not look at them.
+  Metadata own;
 };
 
 // Throws Error naming file and entry.

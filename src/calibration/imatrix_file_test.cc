@@ -157,6 +157,7 @@ TEST_F(ImatrixFileTest, WritesWhatItRead) {
   matrix.datasets = {"a.txt", "b.txt"};
   matrix.chunk_count = 5;
   matrix.chunk_size = 512;
+  matrix.own.Set("halftone.key", Value(std::string("value")));
   const auto path = folder_.path() / "out.gguf";
   WriteImportanceMatrix(matrix, path);
   const ImportanceMatrix back = ReadImportanceMatrix(path);
@@ -168,6 +169,8 @@ TEST_F(ImatrixFileTest, WritesWhatItRead) {
   EXPECT_EQ(back.datasets, matrix.datasets);
   EXPECT_EQ(back.chunk_count, 5);
   EXPECT_EQ(back.chunk_size, 512);
+  ASSERT_EQ(back.own.entries().size(), 1u);
+  EXPECT_EQ(*back.own.String("halftone.key"), "value");
   matrix.entries["broken"] = {{1, 2, 3}, {1, 1}};
   ExpectError(Kind::kUsage, "entry 'broken'", [&] { WriteImportanceMatrix(matrix, path); });
 }

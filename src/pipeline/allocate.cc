@@ -45,12 +45,12 @@ uint64_t TargetFileBytes(const Source& source, const QuantizeOptions& options) {
 }
 
 GridAllocator::GridAllocator(std::shared_ptr<const Source> source, const std::vector<Job>& jobs,
-                             const Container& container, const CalibrationText& calibration,
-                             double bits, const QuantizeOptions& options)
+                             const Container& container, const TextInput& calibration, double bits,
+                             const QuantizeOptions& options)
     : source_(std::move(source)), pool_(options.threads), jobs_(jobs.size()) {
   AddCandidates(jobs, container);
   LoadedModel model(AsGguf(*source_), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
-  const ChunkedText chunks = Spread(CalibrationChunks(
+  const ChunkedText chunks = Spread(ReadChunks(
       model.checkpoint, calibration, std::min(kTokens, options.context), 0, options.progress));
   std::vector<const Grid*> probed;
   std::vector<Tensor> probes;

@@ -18,7 +18,7 @@
 #include "evaluation/sensitivity.h"
 #include "halftone/quantize.h"
 #include "method/allocation.h"
-#include "pipeline/calibration_text.h"
+#include "pipeline/text_input.h"
 #include "pipeline/rewrite.h"
 #include "pipeline/source.h"
 
@@ -33,7 +33,7 @@ class GridAllocator {
   // Measures. `jobs`: of those that are rounded the grid is up for choice, among the grids that
   // `container` stores. Reads some of the calibration text. Throws Error.
   GridAllocator(std::shared_ptr<const Source> source, const std::vector<Job>& jobs,
-                const Container& container, const CalibrationText& calibration, double bits,
+                const Container& container, const TextInput& calibration, double bits,
                 const QuantizeOptions& options);
 
   // The grid of each job (null: not up for choice), all together at most `budget` bytes. Throws

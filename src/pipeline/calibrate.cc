@@ -3,26 +3,28 @@
 #include <chrono>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "calibration/importance.h"
 #include "container/container.h"
 #include "engine/session.h"
+#include "pipeline/overlap.h"
 
 namespace halftone {
 
 ImportanceMatrix MeasureImportance(const std::string& model, const std::string& text_file,
                                    const ImatrixOptions& options) {
-  return MeasureImportanceOn(model, {ReadTextFile(text_file), text_file}, options);
+  return MeasureImportanceOn(model, ReadTextInput(text_file), options);
 }
 
-ImportanceMatrix MeasureImportanceOn(const std::string& model, const CalibrationText& calibration,
+ImportanceMatrix MeasureImportanceOn(const std::string& model, const TextInput& calibration,
                                      const ImatrixOptions& options) {
   const auto loaded = std::make_shared<const LoadedModel>(
       OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
-  const ChunkedText chunks = CalibrationChunks(loaded->checkpoint, calibration, options.context,
-                                               options.chunks, options.progress);
-  return AccumulateImportance(loaded, chunks, calibration.name, options.process_output,
-                              options.progress);
+  const ChunkedText chunks = ReadChunks(loaded->checkpoint, calibration, options.context,
+                                        options.chunks, options.progress);
+  ImportanceMatrix matrix = AccumulateImportance(loaded, chunks, calibration.name,
+                                                 options.process_output, options.progress);
+  WriteRecord(RecordOf(calibration.name, PlainText(calibration)), matrix.own);
+  return matrix;
 }
 
 ImatrixReport ComputeImatrix(const std::string& model, const std::string& text_file,

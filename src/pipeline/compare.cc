@@ -12,7 +12,6 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "calibration/imatrix_file.h"
 #include "container/container.h"
 #include "engine/generator.h"
@@ -21,10 +20,10 @@
 #include "evaluation/speed.h"
 #include "method/transform.h"
 #include "pipeline/calibrate.h"
-#include "pipeline/calibration_text.h"
 #include "pipeline/lock_step.h"
 #include "pipeline/overlap.h"
 #include "pipeline/presets.h"
+#include "pipeline/text_input.h"
 
 namespace halftone {
 namespace {
@@ -90,11 +89,11 @@ class Comparison {
     fs::create_directories(options_.output_dir, error);
     if (error) FailIo("{}: cannot create the folder: {}", options_.output_dir, error.message());
     // Whatever would fail late is asked first.
-    const std::string text = ReadTextFile(options_.text_file);
+    const TextInput text = ReadTextInput(options_.text_file);
     PlanAll();
     if (!options_.calibration.empty()) {
-      const CalibrationText calibration{ReadTextFile(options_.calibration), options_.calibration};
-      NoteOverlap(SketchOf(PlainText(calibration)), text, options_.progress);
+      const std::string calibration = PlainText(ReadTextInput(options_.calibration));
+      NoteOverlap(SketchOf(calibration), PlainText(text), options_.progress);
     }
     AddReference();
     Calibrate();
@@ -216,12 +215,12 @@ class Comparison {
     return std::make_shared<const LoadedModel>(OpenCheckpoint(path), ops);
   }
 
-  void EvaluateAll(const std::string& text) {
+  void EvaluateAll(const TextInput& text) {
     const auto reference = Load(model_, ops_);
     std::vector<std::shared_ptr<const LoadedModel>> models;
     for (size_t i = 1; i < files_.size(); ++i) models.push_back(Load(files_[i], ops_));
-    const ChunkedText chunks = SplitText(*MakeTokenizer(reference->checkpoint), text,
-                                         options_.text_file, options_.context, options_.chunks);
+    const ChunkedText chunks = ReadChunks(reference->checkpoint, text, options_.context,
+                                          options_.chunks, options_.progress);
     const auto reports = EvaluateInLockStep(reference, models, F32Grid(), chunks, options_.threads,
                                             options_.progress);
     report_.chunks = chunks.count;

@@ -4,22 +4,21 @@
 #include <memory>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "container/container.h"
-#include "engine/chunks.h"
 #include "engine/session.h"
 #include "evaluation/memory.h"
 #include "evaluation/speed.h"
 #include "pipeline/load.h"
 #include "pipeline/lock_step.h"
 #include "pipeline/overlap.h"
+#include "pipeline/text_input.h"
 
 namespace halftone {
 
 EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
                         const EvaluateOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  const std::string text = ReadTextFile(text_file);
+  const TextInput text = ReadTextInput(text_file);
   const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads);
   const auto loaded = std::make_shared<const LoadedModel>(
       OpenToRun(model, options.precision, options.threads),
@@ -30,9 +29,11 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
   if (!options.reference.empty()) {
     reference = std::make_shared<const LoadedModel>(OpenCheckpoint(options.reference), ops);
   }
-  NoteOverlap(RecordedCalibration(loaded->checkpoint.metadata), text, options.progress);
-  const ChunkedText chunks = SplitText(*MakeTokenizer(loaded->checkpoint), text, text_file,
-                                       options.context, options.chunks);
+  if (const auto calibrated = ReadRecord(loaded->checkpoint.metadata)) {
+    NoteOverlap(calibrated->sketch, PlainText(text), options.progress);
+  }
+  const ChunkedText chunks =
+      ReadChunks(loaded->checkpoint, text, options.context, options.chunks, options.progress);
   EvaluateReport report = EvaluateInLockStep(reference, {loaded}, GridNamed(options.kv_grid),
                                              chunks, options.threads, options.progress)
                               .front();

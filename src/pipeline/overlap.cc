@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <string>
 
 namespace halftone {
 namespace {
@@ -74,20 +73,26 @@ void NoteOverlap(const TextSketch& calibration, std::string_view text, Progress*
                   100 * share));
 }
 
-void RecordCalibration(std::string_view name, std::string_view text, Metadata& metadata) {
-  const TextSketch sketch = SketchOf(text);
-  metadata.Set(kNameKey, Value(std::filesystem::path(name).filename().string()));
-  metadata.Set(kSketchKey, Array{sketch.least});
+CalibrationRecord RecordOf(std::string_view file, std::string_view text) {
+  return {std::filesystem::path(file).filename().string(), SketchOf(text)};
 }
 
-TextSketch RecordedCalibration(const Metadata& metadata) {
-  TextSketch sketch;
-  if (const auto hashes = metadata.Ints(kSketchKey)) {
-    sketch.least.assign(hashes->begin(), hashes->end());
-  }
-  std::ranges::sort(sketch.least);
-  sketch.whole = sketch.least.size() < kKept;
-  return sketch;
+void WriteRecord(const CalibrationRecord& record, Metadata& metadata) {
+  metadata.Set(kNameKey, Value(record.name));
+  metadata.Set(kSketchKey, Array{record.sketch.least});
+}
+
+std::optional<CalibrationRecord> ReadRecord(const Metadata& metadata) {
+  const std::string* name = metadata.String(kNameKey);
+  const auto hashes = metadata.Ints(kSketchKey);
+  if (name == nullptr || !hashes) return std::nullopt;
+  CalibrationRecord record{*name, {{hashes->begin(), hashes->end()}, false}};
+  std::vector<uint64_t>& least = record.sketch.least;
+  std::ranges::sort(least);
+  least.erase(std::unique(least.begin(), least.end()), least.end());
+  if (least.size() > kKept) least.resize(kKept);
+  record.sketch.whole = least.size() < kKept;
+  return record;
 }
 
 }  // namespace halftone

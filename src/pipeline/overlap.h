@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -29,9 +31,17 @@ double ShareIn(const TextSketch& sketch, std::string_view text);
 // may be null.
 void NoteOverlap(const TextSketch& calibration, std::string_view text, Progress* progress);
 
-// In a GGUF file: halftone.calibration.name and .sketch.
-void RecordCalibration(std::string_view name, std::string_view text, Metadata& metadata);
-// An empty sketch if there is none.
-TextSketch RecordedCalibration(const Metadata& metadata);
+// What a file says of the text that it was calibrated on. In GGUF metadata, of models and of
+// importance matrices: halftone.calibration.name, a string, and .sketch, an array of integers.
+struct CalibrationRecord {
+  std::string name;
+  TextSketch sketch;
+};
+
+// `file`: the text's path; its last part is kept.
+CalibrationRecord RecordOf(std::string_view file, std::string_view text);
+void WriteRecord(const CalibrationRecord& record, Metadata& metadata);
+// None where the keys are absent or not of these types.
+std::optional<CalibrationRecord> ReadRecord(const Metadata& metadata);
 
 }  // namespace halftone

@@ -12,7 +12,6 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/thread_pool.h"
 #include "calibration/imatrix_file.h"
 #include "method/transform.h"
@@ -28,6 +27,7 @@
 #include "pipeline/rewrite.h"
 #include "pipeline/round_layerwise.h"
 #include "pipeline/source.h"
+#include "pipeline/text_input.h"
 
 namespace halftone {
 namespace {
@@ -81,15 +81,15 @@ std::vector<float> ImportanceFor(const ImportanceMatrix& matrix, const Tensor& t
   return importance;
 }
 
-CalibrationText TextFor(const QuantizeOptions& options) {
-  if (!options.calibration.empty()) return {ReadTextFile(options.calibration), options.calibration};
+TextInput TextFor(const QuantizeOptions& options) {
+  if (!options.calibration.empty()) return ReadTextInput(options.calibration);
   if (options.progress) {
     options.progress->Note("no --calibration: using the text that comes with halftone");
   }
   return {std::string(Asset(kBundledText)), "the bundled calibration text"};
 }
 
-ImportanceMatrix Importances(const std::string& input, const CalibrationText& calibration,
+ImportanceMatrix Importances(const std::string& input, const TextInput& calibration,
                              const QuantizeOptions& options) {
   if (!options.imatrix.empty()) return ReadImportanceMatrix(options.imatrix);
   ImatrixOptions calibrate;
@@ -274,6 +274,7 @@ void AttachImportance(const ImportanceMatrix& importance, const QuantizeOptions&
                Value(static_cast<uint32_t>(importance.entries.size())));
   metadata.Set("quantize.imatrix.chunks_count",
                Value(static_cast<uint32_t>(importance.chunk_count)));
+  if (const auto record = ReadRecord(importance.own)) WriteRecord(*record, metadata);
 }
 
 // Rounds one tensor slab by slab into the writer; returns the relative error.
@@ -338,7 +339,7 @@ void RoundStreamed(const QuantizePlan& plan, const std::string& output,
 // The plan whose grids the target chooses. `complete` adds what else the file will hold.
 template <class Complete>
 QuantizePlan AllocatedPlan(const std::shared_ptr<const Source>& source,
-                           const QuantizePlan& stand_in, const CalibrationText& calibration,
+                           const QuantizePlan& stand_in, const TextInput& calibration,
                            const QuantizeOptions& options, const Complete& complete) {
   const auto parameters = static_cast<double>(std::max<int64_t>(1, source->parameters));
   const bool by_bits = options.target_bits > 0;
@@ -370,7 +371,7 @@ QuantizePlan AllocatedPlan(const std::shared_ptr<const Source>& source,
 // A plan that holds everything that the file will, and what was read for it.
 struct Prepared {
   QuantizePlan plan;
-  CalibrationText calibration;
+  TextInput calibration;
   std::string fingerprint;
 };
 
@@ -389,13 +390,15 @@ Prepared Prepare(const std::shared_ptr<const Source>& source, const std::string&
   if (needs >= Needs::kGram) {
     prepared.fingerprint = Fingerprint(*source, options, prepared.calibration.text);
   }
+  // Importances bring what their text was; a target may read one besides.
+  std::optional<CalibrationRecord> record;
+  if (reads_text && !(importance && ReadRecord(importance->own))) {
+    record = RecordOf(prepared.calibration.name, PlainText(prepared.calibration));
+  }
   // What is known only now belongs to the file's size.
   const auto complete = [&](QuantizePlan& plan) {
     if (importance) AttachImportance(*importance, options, plan.rewrite);
-    if (reads_text) {
-      RecordCalibration(prepared.calibration.name, PlainText(prepared.calibration),
-                        plan.rewrite.file.metadata);
-    }
+    if (record) WriteRecord(*record, plan.rewrite.file.metadata);
     if (!prepared.fingerprint.empty()) {
       plan.rewrite.file.metadata.Set("halftone.fingerprint", Value(prepared.fingerprint));
     }
@@ -447,8 +450,8 @@ QuantizeReport PlanQuantize(std::shared_ptr<const Source> source, const Quantize
     AttachImportance(ReadImportanceMatrix(options.imatrix), options, plan.rewrite);
   }
   if (plan.recipe.needs() >= Needs::kGram) {
-    const CalibrationText calibration = TextFor(options);
-    RecordCalibration(calibration.name, PlainText(calibration), plan.rewrite.file.metadata);
+    const TextInput calibration = TextFor(options);
+    WriteRecord(RecordOf(calibration.name, PlainText(calibration)), plan.rewrite.file.metadata);
     plan.rewrite.file.metadata.Set("halftone.fingerprint",
                                    Value(std::string(kFingerprintLength, '0')));
   }

@@ -46,8 +46,8 @@ class LayerwiseRounder {
         output_(output) {
     model_ = std::make_shared<const LoadedModel>(AsGguf(*plan_.source),
                                                  std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
-    chunks_ = CalibrationChunks(model_->checkpoint, job.calibration, options.context,
-                                options.calibration_chunks, options.progress);
+    chunks_ = ReadChunks(model_->checkpoint, job.calibration, options.context,
+                         options.calibration_chunks, options.progress);
     calibrate_.drift = recipe_.needs() == Needs::kDrift;
     if (calibrate_.drift) calibrate_.held_out_chunks = chunks_.count / kHeldBack;
     calibrate_.progress = options.progress;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "method/transform.h"
-#include "pipeline/calibration_text.h"
+#include "pipeline/text_input.h"
 #include "pipeline/rewrite.h"
 
 namespace halftone {
@@ -15,7 +15,7 @@ namespace halftone {
 struct LayerwiseJob {
   const RewritePlan* plan = nullptr;
   Recipe recipe;
-  CalibrationText calibration;
+  TextInput calibration;
   std::string fingerprint;  // of everything that decides the result, for resuming
   // Parallel to the plan's jobs: where it is not null, the columns are sorted by the power of what
   // meets them before they are rounded, and this becomes the order (the plan's tensor refers to

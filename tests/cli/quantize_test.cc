@@ -160,6 +160,27 @@ TEST_F(QuantizeCliTest, UsesAnImportanceMatrix) {
   EXPECT_EQ(Json(dry)["file_bytes"], Size("file.gguf"));
 }
 
+// A model that was made with a file of importances knows their text as well.
+TEST_F(QuantizeCliTest, TellsWhereTheFiguresFlatter) {
+  std::string other;  // has no eight words of the calibration in a row
+  for (int i = 0; i < 300; ++i) other += "the sing " + std::to_string(i) + " ";
+  const std::string seen = Write("seen.txt", TinyText(4000));
+  const std::string unseen = Write("unseen.txt", other);
+  ASSERT_EQ(Halftone({"imatrix", model_, "--text", seen, "-o", Path("i.gguf")}).code, 0);
+  for (const Arguments& more :
+       {Arguments{"--imatrix", Path("i.gguf")}, {"--calibration", seen, "--method", "imatrix"}}) {
+    SCOPED_TRACE(more[0]);
+    Arguments quantize = Quantize("q.gguf");
+    quantize.insert(quantize.end(), more.begin(), more.end());
+    ASSERT_EQ(Halftone(quantize).code, 0);
+    const auto evaluated = [&](const std::string& text) {
+      return Halftone({"evaluate", Path("q.gguf"), "--text", text, "--context", "32"}).err;
+    };
+    EXPECT_THAT(evaluated(seen), HasSubstr("100 % of the evaluation text is in the text"));
+    EXPECT_THAT(evaluated(unseen), Not(HasSubstr("of the evaluation text")));
+  }
+}
+
 TEST_F(QuantizeCliTest, RefusesBadImportances) {
   Arguments arguments = Quantize("out.gguf");
   const auto with = [&](const Arguments& more) {

@@ -1,4 +1,4 @@
-// Using models: text that comes out, measurements whose values are known, plans and comparisons.
+// Using models: text that comes out, measurements whose values are known, plans.
 
 #include <gmock/gmock.h>
 
@@ -161,6 +161,39 @@ TEST_F(RunTest, AModelDoesNotDivergeFromItself) {
   EXPECT_EQ(report["perplexity"], report["reference_perplexity"]);
 }
 
+// A chat is measured as the text that the template makes of it.
+TEST_F(RunTest, EvaluatesChatsThroughTheTemplate) {
+  const std::string question = TinyText(400), answer = TinyText(900);
+  const std::string chats =
+      Write("chats.jsonl", json{{"messages",
+                                 {{{"role", "user"}, {"content", question}},
+                                  {{"role", "assistant"}, {"content", answer}}}}}
+                                   .dump() +
+                               "\n");
+  const std::string rendered =
+      Write("rendered.txt", "user: " + question + "\nassistant: " + answer + "\n");
+  const std::string other = Path("other.gguf");
+  ASSERT_EQ(Halftone({"quantize", model_, "--grid", "q4_0", "-o", other}).code, 0);
+  const auto measured = [&](const std::string& text) {
+    json report = Json({"evaluate", other, "--reference", model_, "--text", text, "--context", "32",
+                        "--chunks", "0"});
+    report.erase("seconds");
+    return report;
+  };
+  const json report = measured(chats);
+  EXPECT_GT(report["chunks"], 4);
+  EXPECT_EQ(report, measured(rendered));
+  const json compared =
+      Json({"compare", model_, "--text", chats, "--context", "32", "--chunks", "0", "--grids",
+            "q4_0", "--sample-tokens", "0", "-o", Path("report")});
+  EXPECT_EQ(compared["rows"][1]["kld_mean"], report["kld_mean"]);
+
+  const std::string broken = Write("broken.jsonl", "{\"text\": \"the\"}\n{\"text\": 7}\n");
+  const Finished run = Halftone({"evaluate", model_, "--text", broken, "--context", "32"});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_THAT(run.err, HasSubstr(broken + ": line 2: "));
+}
+
 TEST_F(RunTest, RefusesTextsAndReferencesThatDoNotServe) {
   const auto fails = [&](const Arguments& arguments, int code, const std::string& part) {
     const Finished run = Halftone(arguments);
@@ -244,7 +277,7 @@ TEST_F(RunTest, ImatrixHoldsSumsAndCounts) {
   EXPECT_TRUE(typed);
 }
 
-// ---- Plans and comparisons ----
+// ---- Plans ----
 
 TEST_F(RunTest, PlanKnowsTheSizesOfSevenBillion) {
   const json report = Json({"plan", "7B", "--memory", "8GiB"});
@@ -268,49 +301,6 @@ TEST_F(RunTest, PlanKnowsTheSizesOfSevenBillion) {
     EXPECT_THAT(text.out, HasSubstr(size));
   }
   EXPECT_THAT(text.out, HasSubstr("<- best"));
-}
-
-TEST_F(RunTest, CompareWritesAReport) {
-  const Arguments arguments = {"compare",  model_,        "--text",          text_,
-                               "--grids",  "q8_0,q4_0",   "--context",       "64",
-                               "--chunks", "2",           "--calibration",   text_,
-                               "--prompt", "the wing",    "--sample-tokens", "4",
-                               "-o",       Path("report")};
-  const json report = Json(arguments);
-  const json file = json::parse(ReadBytes(Path("report/report.json")));
-  EXPECT_TRUE(report == file);
-  // The reference, and each grid by each method that it knows.
-  std::vector<std::string> names;
-  double last = 0;
-  for (const auto& row : report["rows"]) {
-    names.push_back(row["name"]);
-    EXPECT_EQ(row["samples"].size(), 1u);
-    EXPECT_GT(row["generation_tps"], 0);
-    if (row["method"] != "rtn") continue;
-    EXPECT_GT(row["kld_mean"], last) << names.back();
-    last = row["kld_mean"];
-  }
-  EXPECT_THAT(names, testing::UnorderedElementsAre("reference (f32)", "q8_0 rtn", "q4_0 rtn",
-                                                   "q4_0 imatrix"));
-  const std::string csv = ReadBytes(Path("report/report.csv"));
-  EXPECT_EQ(std::ranges::count(csv, '\n'), static_cast<int64_t>(names.size()) + 1);
-  EXPECT_THAT(ReadBytes(Path("report/report.html")), HasSubstr("q4_0 imatrix"));
-  // The models were for this only.
-  EXPECT_EQ(std::distance(fs::directory_iterator(Path("report")), fs::directory_iterator()), 3);
-}
-
-TEST_F(RunTest, CompareKeepsModelsWhereAsked) {
-  const Finished run =
-      Halftone({"compare", model_, "--text", text_, "--grids", "q8_0", "--context", "32",
-                "--chunks", "2", "--sample-tokens", "1", "--keep", "-o", Path("report")});
-  EXPECT_EQ(run.code, 0) << run.err;
-  EXPECT_THAT(run.out, AllOf(HasSubstr("reference (f32)"), HasSubstr("* q8_0")));
-  EXPECT_THAT(run.err, HasSubstr("wrote " + Path("report") + "/report.html"));
-  int models = 0;
-  for (const auto& entry : fs::directory_iterator(Path("report"))) {
-    models += entry.path().extension() == ".gguf";
-  }
-  EXPECT_EQ(models, 1);
 }
 
 }  // namespace

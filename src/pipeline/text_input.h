@@ -1,4 +1,4 @@
-// What calibration reads: plain text, or conversations.
+// What calibration and evaluation read: plain text, or conversations.
 //
 // JSON lines are recognized by a name that ends in .jsonl or a first line that is a JSON object.
 // Each line is one of
@@ -23,19 +23,24 @@
 
 namespace halftone {
 
-struct CalibrationText {
+struct TextInput {
   std::string text;
   std::string name;  // of the file, for messages
 };
 
-bool IsJsonLines(const CalibrationText& calibration);
+bool IsJsonLines(const TextInput& input);
 
-// Chunks of `length` tokens, at most `limit` of them if not 0. Throws Error: kFormat naming file
+// Throws Error (kIo).
+TextInput ReadTextInput(const std::string& path);
+
+// Chunks of `length` tokens, at most `limit` of them if not 0; no more conversations are rendered
+// than these take. A beginning-of-text token that both template and tokenizer add is kept once.
+// Throws Error: kFormat naming file
 // and line for a line that is none of the above, kUsage for too little text.
-ChunkedText CalibrationChunks(const Checkpoint& model, const CalibrationText& calibration,
+ChunkedText ReadChunks(const Checkpoint& model, const TextInput& input,
                               int64_t length, int64_t limit, Progress* progress);
 
-// What is said, without the JSON: for comparing texts. Throws as CalibrationChunks.
-std::string PlainText(const CalibrationText& calibration);
+// What is said, without the JSON: for comparing texts. Throws as ReadChunks does.
+std::string PlainText(const TextInput& input);
 
 }  // namespace halftone

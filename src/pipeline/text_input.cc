@@ -1,8 +1,9 @@
-#include "pipeline/calibration_text.h"
+#include "pipeline/text_input.h"
 
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 #include "engine/session.h"
 #include "pipeline/conversation.h"
 
@@ -84,16 +85,26 @@ Example ReadLine(std::string_view text, const std::string& name, int64_t line) {
   return example;
 }
 
-// Calls `use` for each line that is not blank.
+// Calls use(Example, line's number from 1) for each line that is not blank.
 template <class Use>
-void ForEachExample(const CalibrationText& calibration, const Use& use) {
-  std::string_view rest = calibration.text;
+void ForEachExample(const TextInput& input, const Use& use) {
+  std::string_view rest = input.text;
   for (int64_t line = 1; !rest.empty(); ++line) {
     const size_t end = rest.find('\n');
     const std::string_view text = rest.substr(0, end);
     rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    use(ReadLine(text, calibration.name, line));
+    use(ReadLine(text, input.name, line), line);
+  }
+}
+
+// The conversation through the template. What the template refuses belongs to a line of the file.
+std::string Render(const Metadata& metadata, const Tokenizer& tokenizer, const Example& example,
+                   const std::string& model, const std::string& name, int64_t line) {
+  try {
+    return RenderConversation(metadata, tokenizer, example.messages, false, model);
+  } catch (const Error& error) {
+    Fail(error.kind(), "{}: line {}: {}", name, line, error.what());
   }
 }
 
@@ -107,46 +118,55 @@ std::string Contents(const Example& example) {
 
 }  // namespace
 
-bool IsJsonLines(const CalibrationText& calibration) {
-  if (calibration.name.ends_with(".jsonl")) return true;
-  const std::string_view text = calibration.text;
+bool IsJsonLines(const TextInput& input) {
+  if (input.name.ends_with(".jsonl")) return true;
+  const std::string_view text = input.text;
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string_view::npos || text[first] != '{') return false;
   const std::string_view line = text.substr(first, text.find('\n', first) - first);
   return Json::accept(line);
 }
 
-std::string PlainText(const CalibrationText& calibration) {
-  if (!IsJsonLines(calibration)) return calibration.text;
+TextInput ReadTextInput(const std::string& path) { return {ReadTextFile(path), path}; }
+
+std::string PlainText(const TextInput& input) {
+  if (!IsJsonLines(input)) return input.text;
   std::string text;
-  ForEachExample(calibration, [&](const Example& example) { text += Contents(example) + "\n"; });
+  ForEachExample(input, [&](const Example& example, int64_t) { text += Contents(example) + "\n"; });
   return text;
 }
 
-ChunkedText CalibrationChunks(const Checkpoint& model, const CalibrationText& calibration,
-                              int64_t length, int64_t limit, Progress* progress) {
+ChunkedText ReadChunks(const Checkpoint& model, const TextInput& input, int64_t length,
+                       int64_t limit, Progress* progress) {
   const auto tokenizer = MakeTokenizer(model);
-  if (!IsJsonLines(calibration)) {
-    return SplitText(*tokenizer, calibration.text, calibration.name, length, limit);
+  if (!IsJsonLines(input)) {
+    return SplitText(*tokenizer, input.text, input.name, length, limit);
   }
   const Metadata metadata = TokenizerMetadata(model);
   const bool has_template = metadata.String("tokenizer.chat_template") != nullptr;
   if (!has_template && progress) {
-    progress->Note(calibration.name +
+    progress->Note(input.name +
                    ": the model has no chat template; conversations are read as plain text");
   }
   std::vector<int32_t> tokens;
-  ForEachExample(calibration, [&](const Example& example) {
+  // Less than two chunks are refused. The lines after are still read, so that broken ones are told.
+  const auto enough = [&] {
+    return limit > 0 && length > 0 && std::ssize(tokens) / length >= std::max<int64_t>(limit, 2);
+  };
+  ForEachExample(input, [&](const Example& example, int64_t line) {
+    if (enough()) return;
     const bool conversation = has_template && !example.messages.empty();
     const std::string text =
-        conversation ? RenderConversation(metadata, *tokenizer, example.messages, false, model.path)
+        conversation ? Render(metadata, *tokenizer, example, model.path, input.name, line)
                      : Contents(example);
     std::vector<int32_t> own = tokenizer->Encode(text, true);
-    // Templates begin with the token that the tokenizer adds as well.
-    const bool twice = own.size() > 1 && own[0] == tokenizer->bos() && own[1] == own[0];
+    // Templates begin with the token that the tokenizer adds as well. Where it adds none, two of
+    // them are what the template asks for.
+    const bool twice =
+        tokenizer->add_bos() && own.size() > 1 && own[0] == tokenizer->bos() && own[1] == own[0];
     tokens.insert(tokens.end(), own.begin() + (twice ? 1 : 0), own.end());
   });
-  return SplitTokens(*tokenizer, std::move(tokens), calibration.name, length, limit);
+  return SplitTokens(*tokenizer, std::move(tokens), input.name, length, limit);
 }
 
 }  // namespace halftone
