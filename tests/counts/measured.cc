@@ -23,7 +23,7 @@ int main(int argc, char** argv) {
   options.threads = kThreads;
   const auto model = std::make_shared<const halftone::LoadedModel>(
       halftone::OpenToRun(argv[1], {}, kThreads),
-      std::shared_ptr<halftone::Ops>(halftone::MakeCpuOps(kThreads)));
+      std::shared_ptr<halftone::Ops>(halftone::MakeCpuOps(kThreads, halftone::Activations::kInt8)));
   halftone::BenchReport report;
   halftone::MeasureSpeed(model, options, report);
   return 0;
