@@ -39,6 +39,10 @@ def gptq_act_order(model, tokens, out):
 
 def autoawq(model, tokens, out):
     from awq import AutoAWQForCausalLM
+    # It keeps copies of weights by Tensor.cpu(), which for weights that are there already are no
+    # copies: what it tries would stay in them, and divergence be 8 nats.
+    cpu = torch.Tensor.cpu
+    torch.Tensor.cpu = lambda tensor, *args, **kwargs: cpu(tensor, *args, **kwargs).clone()
     tokenizer = transformers.AutoTokenizer.from_pretrained(model)
     # Its default of f16 is emulated on most processors, ten times as slow.
     loaded = AutoAWQForCausalLM.from_pretrained(model, device_map="cpu", safetensors=True,
