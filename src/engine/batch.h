@@ -1,9 +1,11 @@
 // Several sequences of one model that take a step together.
 //
 // The weights are read and decoded once for the tokens of all sequences; attention runs for each
-// over its own cache. A sequence's logits are, bit for bit, those that it would have alone, whoever
-// takes part beside it: sessions may join and leave between steps, some may read their prompts
-// while others generate. After the first steps of a size nothing is allocated.
+// over its own cache. Sessions may join and leave between steps, some may read their prompts while
+// others generate. A sequence's logits are, bit for bit, those that it would have alone, whoever
+// takes part beside it; with Activations::kInt8 their last bits depend on how many tokens a step
+// has, as products then add up one token and several in different orders. After the first steps of
+// a size nothing is allocated.
 
 #pragma once
 
