@@ -7,51 +7,29 @@
 #include <filesystem>
 
 #include "halftone/error.h"
-#include "halftone/evaluate.h"
+#include "pipeline/testing/calibrated.h"
 #include "tests/testing/expect_error.h"
-#include "tests/testing/shared.h"
-#include "tests/testing/temp_folder.h"
 
 namespace halftone {
 namespace {
 
-class AllocateGridsTest : public testing::Test {
+class AllocateGridsTest : public CalibratedTest {
  protected:
-  void SetUp() override {
-    HALFTONE_NEED_SHARED("fixtures/tiny-bf16");
-    model_ = TinyBf16Folder().string();
-    options_.method = "imatrix";
-    options_.calibration = HALFTONE_SOURCE_DIR "/data/calibration.txt";
-    options_.context = 128;
-    options_.calibration_chunks = 24;
-  }
-
-  std::string Out(const std::string& name) const { return (folder_.path() / name).string(); }
-
-  double Divergence(const std::string& file) const {
-    EvaluateOptions options;
-    options.reference = model_;
-    options.context = 128;
-    options.chunks = 4;
-    return Evaluate(file, HALFTONE_SOURCE_DIR "/data/evaluation.txt", options).kld_mean.value;
-  }
-
-  std::string model_;
-  QuantizeOptions options_;
-  TempFolder folder_;
+  const QuantizeOptions options_ = Calibrated("imatrix", 24);
 };
 
 TEST_F(AllocateGridsTest, IsBetterThanThePresetOfTheSameSize) {
   QuantizeOptions preset = options_;
   preset.grid = "q3_k_m";
   const QuantizeReport plain = Quantize(model_, Out("preset.gguf"), preset);
-  options_.target_bytes = plain.file_bytes;
-  const QuantizeReport report = Quantize(model_, Out("chosen.gguf"), options_);
+  QuantizeOptions target = options_;
+  target.target_bytes = plain.file_bytes;
+  const QuantizeReport report = Quantize(model_, Out("chosen.gguf"), target);
   EXPECT_EQ(report.file_bytes, std::filesystem::file_size(Out("chosen.gguf")));
   EXPECT_LE(report.file_bytes, plain.file_bytes);
   EXPECT_GT(report.file_bytes, plain.file_bytes * 97 / 100);
   EXPECT_LT(Divergence(Out("chosen.gguf")), 0.8 * Divergence(Out("preset.gguf")));
-  EXPECT_EQ(PlanQuantize(model_, options_).file_bytes, report.file_bytes);
+  EXPECT_EQ(PlanQuantize(model_, target).file_bytes, report.file_bytes);
 }
 
 TEST_F(AllocateGridsTest, IsNeverAboveTheTarget) {

@@ -7,48 +7,22 @@
 
 #include "container/container.h"
 #include "halftone/error.h"
-#include "halftone/evaluate.h"
 #include "halftone/quantize.h"
-#include "tests/testing/shared.h"
-#include "tests/testing/temp_folder.h"
+#include "pipeline/testing/calibrated.h"
 
 namespace halftone {
 namespace {
 
 namespace fs = std::filesystem;
 
-// ref-75m is the only model of ../shared that brings a tokenizer and is trained; few tokens keep
-// the tests short.
-class LayerwiseQuantizeTest : public testing::Test {
+class LayerwiseQuantizeTest : public CalibratedTest {
  protected:
-  void SetUp() override {
-    HALFTONE_NEED_SHARED("fixtures/tiny-bf16");
-    model_ = TinyBf16Folder().string();
-  }
-
   QuantizeOptions Options(const std::string& method, int threads = 0) const {
-    QuantizeOptions options;
+    QuantizeOptions options = Calibrated(method, 40);
     options.grid = "q3_k_m";
-    options.method = method;
-    options.calibration = HALFTONE_SOURCE_DIR "/data/calibration.txt";
-    options.context = 128;
-    options.calibration_chunks = 40;
     options.threads = threads;
     return options;
   }
-
-  std::string Out(const std::string& name) const { return (folder_.path() / name).string(); }
-
-  double Divergence(const std::string& file) const {
-    EvaluateOptions options;
-    options.reference = model_;
-    options.context = 128;
-    options.chunks = 4;
-    return Evaluate(file, HALFTONE_SOURCE_DIR "/data/evaluation.txt", options).kld_mean.value;
-  }
-
-  std::string model_;
-  TempFolder folder_;
 };
 
 // Stops a run after a number of steps, as Ctrl-C would.

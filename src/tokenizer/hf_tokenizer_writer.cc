@@ -103,6 +103,20 @@ class Writer {
     return vocabulary;
   }
 
+  // `byte_fallback`: what no merge reaches becomes bytes, unknown ones in a row are one.
+  OrderedJson Bpe(bool byte_fallback, bool ignore_merges, OrderedJson merges) const {
+    return {{"type", "BPE"},
+            {"dropout", nullptr},
+            {"unk_token", Unknown()},
+            {"continuing_subword_prefix", nullptr},
+            {"end_of_word_suffix", nullptr},
+            {"fuse_unk", byte_fallback},
+            {"byte_fallback", byte_fallback},
+            {"ignore_merges", ignore_merges},
+            {"vocab", VocabularyJson()},
+            {"merges", std::move(merges)}};
+  }
+
   // The text of the unknown token, or null.
   OrderedJson Unknown() const {
     const int32_t id = vocabulary_.unknown();
@@ -202,16 +216,7 @@ class ByteLevelWriter : public Writer {
   OrderedJson Decoder() const override { return ByteLevel(true, true); }
 
   OrderedJson Model() const override {
-    return {{"type", "BPE"},
-            {"dropout", nullptr},
-            {"unk_token", Unknown()},
-            {"continuing_subword_prefix", nullptr},
-            {"end_of_word_suffix", nullptr},
-            {"fuse_unk", false},
-            {"byte_fallback", false},
-            {"ignore_merges", pre_tokenizer_.ignore_merges()},
-            {"vocab", VocabularyJson()},
-            {"merges", Merges()}};
+    return Bpe(false, pre_tokenizer_.ignore_merges(), Merges());
   }
 
  private:
@@ -304,18 +309,7 @@ class SpmWriter : public Writer {
     return {{"type", "Sequence"}, {"decoders", list}};
   }
 
-  OrderedJson Model() const override {
-    return {{"type", "BPE"},
-            {"dropout", nullptr},
-            {"unk_token", Unknown()},
-            {"continuing_subword_prefix", nullptr},
-            {"end_of_word_suffix", nullptr},
-            {"fuse_unk", true},
-            {"byte_fallback", true},
-            {"ignore_merges", false},
-            {"vocab", VocabularyJson()},
-            {"merges", Merges()}};
-  }
+  OrderedJson Model() const override { return Bpe(true, false, Merges()); }
 
  private:
   // Whether pairs may form the token: the spelled-out text of a control token is only text.

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import pathlib
-import tempfile
 import unittest
 
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # fails with the 1 of a small machine
@@ -15,7 +14,6 @@ import transformers
 from gptqmodel import BACKEND, GPTQModel
 from gptqmodel.nn_modules.qlinear import AWQuantLinear
 
-LINEAR = 14  # layers of the small model
 GRIDS = {"int4:g128:asym": 128, "int4:g64:asym": 64, "int4:g32:asym": 32}
 
 
@@ -29,19 +27,13 @@ def autoawq_packing():
     return module
 
 
-class AwqTest(unittest.TestCase):
+class AwqTest(peers.ModelTest):
     @classmethod
     def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()
-        cls.folder = pathlib.Path(cls.temporary.name)
-        peers.make_model(cls.folder / "model")
+        super().setUpClass()
         for grid in GRIDS:
-            peers.halftone("quantize", cls.folder / "model", "-o", cls.out(grid), "--grid", grid,
+            peers.halftone("quantize", cls.model, "-o", cls.out(grid), "--grid", grid,
                            "--container", "awq")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.temporary.cleanup()
 
     @classmethod
     def out(cls, grid):
@@ -53,7 +45,7 @@ class AwqTest(unittest.TestCase):
             ours = peers.our_weights(self.out(grid))
             parts = safetensors.torch.load_file(self.out(grid) / "model.safetensors")
             layers = [name[:-len(".qweight")] for name in parts if name.endswith(".qweight")]
-            self.assertEqual(len(layers), LINEAR)
+            self.assertEqual(len(layers), peers.LINEAR)
             for layer in layers:
                 theirs = packing.dequantize_gemm(
                     parts[layer + ".qweight"], parts[layer + ".qzeros"], parts[layer + ".scales"],
@@ -63,7 +55,7 @@ class AwqTest(unittest.TestCase):
     def check_logits(self, grid, model):
         expected = peers.reference_logits(self.out(grid), peers.our_weights(self.out(grid)))
         found = [m for m in model.modules() if isinstance(m, AWQuantLinear)]
-        self.assertEqual(len(found), LINEAR)
+        self.assertEqual(len(found), peers.LINEAR)
         self.assertLess(peers.distance(peers.our_logits(self.out(grid)), expected), 1e-3)
         self.assertLess(peers.distance(peers.logits(model), expected), 1e-2)
 

@@ -1,7 +1,5 @@
 """bitsandbytes checkpoints: transformers opens what halftone writes, and the reverse."""
 
-import pathlib
-import tempfile
 import unittest
 
 import bitsandbytes
@@ -9,7 +7,6 @@ import peers
 import torch
 import transformers
 
-LINEAR = 14  # layers of the small model
 
 
 def dequantized(model):
@@ -51,18 +48,7 @@ def exact_dequantization(sums, row_stats, col_stats, dtype=None, bias=None):
     return (out if bias is None else out + bias).to(dtype or torch.float16)
 
 
-class BnbTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()
-        cls.folder = pathlib.Path(cls.temporary.name)
-        cls.model = cls.folder / "model"
-        peers.make_model(cls.model)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.temporary.cleanup()
-
+class BnbTest(peers.ModelTest):
     def check(self, folder, limit=4e-3):
         """That bitsandbytes sees the weights that halftone sees, and computes what it computes.
 
@@ -70,7 +56,7 @@ class BnbTest(unittest.TestCase):
         rounded to the dtype that it dequantizes them to."""
         model = load(folder)
         theirs = dequantized(model)
-        self.assertEqual(len(theirs), LINEAR)
+        self.assertEqual(len(theirs), peers.LINEAR)
         for name, weight in theirs.items():
             self.assertTrue(torch.equal(weight, peers.our_weight(folder, name)), name)
         ours = peers.our_logits(folder)

@@ -1,8 +1,6 @@
 """compressed-tensors checkpoints: transformers opens what halftone writes, and the reverse."""
 
 import json
-import pathlib
-import tempfile
 import unittest
 
 import peers
@@ -14,7 +12,6 @@ from compressed_tensors.compressors.format import infer_module_format
 from compressed_tensors.quantization import QuantizationConfig, preset_name_to_scheme
 from compressed_tensors.quantization.utils import calculate_qparams
 
-LINEAR = 14  # layers of the small model
 
 
 def decompressed(folder):
@@ -65,23 +62,12 @@ def compress(model, folder, preset):
         (folder / name).write_text((model / name).read_text())
 
 
-class CompressedTensorsTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()
-        cls.folder = pathlib.Path(cls.temporary.name)
-        cls.model = cls.folder / "model"
-        peers.make_model(cls.model)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.temporary.cleanup()
-
+class CompressedTensorsTest(peers.ModelTest):
     def check(self, folder, loads=True):
         """That its owner sees the weights that halftone sees, and computes what they give."""
         ours = peers.our_weights(folder)
         theirs = decompressed(folder)
-        self.assertEqual(len(theirs), LINEAR)
+        self.assertEqual(len(theirs), peers.LINEAR)
         for name, weight in theirs.items():
             self.assertTrue(torch.equal(weight, peers.our_weight(folder, name)), name)
         expected = peers.reference_logits(folder, ours)

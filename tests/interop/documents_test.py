@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import random
-import tempfile
 import unittest
 
 import peers
@@ -44,16 +43,7 @@ def config_of(folder):
     return {key: value for key, value in config.items() if key not in UNLIKE}
 
 
-class DocumentsTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()
-        cls.folder = pathlib.Path(cls.temporary.name)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.temporary.cleanup()
-
+class DocumentsTest(peers.ModelTest):
     def check_weights(self, folder, again):
         before = safetensors.torch.load_file(folder / "model.safetensors")
         after = safetensors.torch.load_file(again / "model.safetensors")
@@ -63,13 +53,11 @@ class DocumentsTest(unittest.TestCase):
             self.assertTrue(torch.equal(tensor, after[name]), name)
 
     def test_model(self):
-        folder = self.folder / "model"
-        peers.make_model(folder)
-        again = back(folder)
-        self.check_weights(folder, again)
-        self.assertEqual(config_of(folder), config_of(again))
+        again = back(self.model)
+        self.check_weights(self.model, again)
+        self.assertEqual(config_of(self.model), config_of(again))
         before, after = (transformers.AutoModelForCausalLM.from_pretrained(f).float()
-                         for f in (folder, again))
+                         for f in (self.model, again))
         self.assertTrue(torch.equal(peers.logits(before), peers.logits(after)))
 
     def test_settings(self):
@@ -146,10 +134,8 @@ class DocumentsTest(unittest.TestCase):
 
     def test_quantized_source(self):
         """A GGUF file of few bits goes on to the formats of the others, and their owners' config."""
-        folder = self.folder / "quantized"
-        peers.make_model(folder)
         gguf = self.folder / "quantized.gguf"
-        peers.halftone("quantize", folder, "-o", gguf, "--grid", "q4_0")
+        peers.halftone("quantize", self.model, "-o", gguf, "--grid", "q4_0")
         again = self.folder / "q4-gptq"
         peers.halftone("convert", gguf, "-o", again, "--container", "gptq")
         settings = json.loads((again / "config.json").read_text())["quantization_config"]

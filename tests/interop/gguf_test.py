@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import subprocess
-import tempfile
 import unittest
 
 import numpy
@@ -121,19 +120,12 @@ def divergence(p, q):
     return (p.exp() * (p - q)).sum(-1).mean().item()
 
 
-class GgufTest(unittest.TestCase):
+class GgufTest(peers.ModelTest):
     @classmethod
     def setUpClass(cls):
+        super().setUpClass()
         cls.perplexity = llama_folder() / "llama-perplexity"
-        cls.temporary = tempfile.TemporaryDirectory()
-        cls.folder = pathlib.Path(cls.temporary.name)
-        cls.model = cls.folder / "model"
-        peers.make_model(cls.model)
         cls.text = ROOT / "data" / "evaluation.txt"
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.temporary.cleanup()
 
     def check(self, name, *arguments):
         out, decoded = self.folder / (name + ".gguf"), self.folder / (name + "-f32.gguf")

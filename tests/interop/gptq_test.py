@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import tempfile
 import unittest
 
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # fails with the 1 of a small machine
@@ -14,7 +13,6 @@ import transformers
 from gptqmodel import BACKEND, GPTQModel, QuantizeConfig
 from gptqmodel.nn_modules.qlinear import BaseQuantLinear
 
-LINEAR = 14  # layers of the small model
 CALIBRATION = pathlib.Path(__file__).resolve().parents[2] / "data" / "calibration.txt"
 
 
@@ -36,19 +34,8 @@ def dequantized(model):
             for name, module in model.model.named_modules() if isinstance(module, BaseQuantLinear)}
 
 
-class GptqTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.temporary = tempfile.TemporaryDirectory()
-        cls.folder = pathlib.Path(cls.temporary.name)
-        cls.model = cls.folder / "model"
-        peers.make_model(cls.model)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.temporary.cleanup()
-
-    def check(self, folder, layers=LINEAR):
+class GptqTest(peers.ModelTest):
+    def check(self, folder, layers=peers.LINEAR):
         """That GPTQModel sees the weights that halftone sees, and computes what they give."""
         ours = peers.our_weights(folder)
         model = load(folder)
@@ -77,7 +64,7 @@ class GptqTest(unittest.TestCase):
                                "--container", "gptq")
                 model = transformers_model(out, int(grid[3]))
                 found = [m for m in model.modules() if isinstance(m, BaseQuantLinear)]
-                self.assertEqual(len(found), LINEAR)
+                self.assertEqual(len(found), peers.LINEAR)
                 expected = peers.reference_logits(out, peers.our_weights(out))
                 self.assertLess(peers.distance(peers.logits(model), expected), 1e-2)
 
@@ -90,7 +77,7 @@ class GptqTest(unittest.TestCase):
                                CALIBRATION, "--context", 64, "--chunks", 32)
                 groups = safetensors.torch.load_file(out / "model.safetensors")
                 orders = [t for name, t in groups.items() if name.endswith(".g_idx")]
-                self.assertEqual(len(orders), LINEAR)
+                self.assertEqual(len(orders), peers.LINEAR)
                 for order in orders:
                     self.assertFalse(torch.equal(order, order.sort().values))
                 self.check(out)

@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import subprocess
+import tempfile
+import unittest
 
 import numpy
 import safetensors.torch
@@ -11,6 +13,7 @@ import tokenizers
 import torch
 import transformers
 
+LINEAR = 14  # quantized layers of the small model
 TOKENS = [1, 17, 300, 5, 5, 411, 88, 2, 260, 31, 499, 7, 0, 123, 64, 402]
 
 
@@ -52,6 +55,18 @@ def make_model(folder):
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>",
         pad_token="<pad>").save_pretrained(folder)
+
+
+class ModelTest(unittest.TestCase):
+    """Tests that share a folder, which goes away, with the small model in it."""
+
+    @classmethod
+    def setUpClass(cls):
+        temporary = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(temporary.cleanup)
+        cls.folder = pathlib.Path(temporary.name)
+        cls.model = cls.folder / "model"
+        make_model(cls.model)
 
 
 def our_weights(folder):
