@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "halftone/error.h"
-#include "pipeline/testing/calibrated.h"
+#include "tests/testing/calibrated.h"
 #include "tests/testing/expect_error.h"
 
 namespace halftone {

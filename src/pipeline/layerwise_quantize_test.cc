@@ -8,7 +8,7 @@
 #include "container/container.h"
 #include "halftone/error.h"
 #include "halftone/quantize.h"
-#include "pipeline/testing/calibrated.h"
+#include "tests/testing/calibrated.h"
 
 namespace halftone {
 namespace {
