@@ -50,6 +50,12 @@ struct AttentionShape {
   int64_t context = 0;  // the most positions the cache holds
 };
 
+// A matrix and where its product goes, [tokens, w->rows].
+struct MatrixProduct {
+  const Matrix* w;
+  float* y;
+};
+
 enum class RopeStyle : uint8_t {
   kInterleaved,  // pairs (2i, 2i+1), as GGUF's llama stores q and k
   kHalves,       // pairs (i, i + rope_dim/2), as Hugging Face does
@@ -86,6 +92,12 @@ class Ops {
 
   // y[t, o] = sum_i x[t, i] * w[o, i]   x: [tokens, cols], y: [tokens, rows].
   virtual void MatMul(const Matrix& w, const float* x, int64_t tokens, float* y) = 0;
+
+  // What MatMul gives for each matrix, all of which have as many columns: the inputs are prepared
+  // once and the rows of all shared out together.
+  virtual void MatMulAll(std::span<const MatrixProduct> products, const float* x, int64_t tokens) {
+    for (const MatrixProduct& product : products) MatMul(*product.w, x, tokens, product.y);
+  }
 
   // y[t, :] = w[ids[t], :]; 0 <= ids[t] < w.rows.
   virtual void EmbedRows(const Matrix& w, std::span<const int32_t> ids, float* y) = 0;

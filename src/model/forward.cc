@@ -101,9 +101,10 @@ void ForwardPass::SetInput(Stage stage, const float* input) {
 void ForwardPass::Apply(const LayerWeights& layer, Stage stage, int64_t cache_layer) {
   switch (stage) {
     case Stage::kAttention: {
-      Multiply(layer.query, w_.normed_.get(), w_.query_.get());
-      Multiply(layer.key, w_.normed_.get(), w_.key_.get());
-      Multiply(layer.value, w_.normed_.get(), w_.value_.get());
+      Multiply({{&layer.query, w_.query_.get()},
+                {&layer.key, w_.key_.get()},
+                {&layer.value, w_.value_.get()}},
+               w_.normed_.get());
       ops_.Rope(w_.query_.get(), w_.positions_, p_.heads, p_.head_dim, m_.rope,
                 m_.inverse_frequency);
       ops_.Rope(w_.key_.get(), w_.positions_, p_.kv_heads, p_.head_dim, m_.rope,
@@ -114,15 +115,14 @@ void ForwardPass::Apply(const LayerWeights& layer, Stage stage, int64_t cache_la
       return;
     }
     case Stage::kFeedForward:
-      Multiply(layer.gate, w_.normed_.get(), w_.gate_.get());
-      Multiply(layer.up, w_.normed_.get(), w_.up_.get());
+      Multiply({{&layer.gate, w_.gate_.get()}, {&layer.up, w_.up_.get()}}, w_.normed_.get());
       ops_.SiluMultiply(w_.gate_.get(), w_.up_.get(), tokens_ * p_.feed_forward);
       return;
     case Stage::kAttentionOutput:
-      Multiply(layer.attention_output, w_.attended_.get(), w_.branch_.get());
+      Multiply({{&layer.attention_output, w_.branch_.get()}}, w_.attended_.get());
       break;
     case Stage::kDown:
-      Multiply(layer.down, w_.gate_.get(), w_.branch_.get());
+      Multiply({{&layer.down, w_.branch_.get()}}, w_.gate_.get());
       break;
   }
   ops_.Add(w_.residual_.get(), w_.branch_.get(), tokens_ * p_.width);
@@ -149,9 +149,17 @@ const float* ForwardPass::OutputOfRuns() {
   return w_.normed_.get();
 }
 
-void ForwardPass::Multiply(const Linear& linear, const float* x, float* y) {
-  ops_.MatMul(*linear.weight, x, tokens_, y);
-  if (!linear.bias.empty()) ops_.AddBias(y, linear.bias.data(), tokens_, linear.weight->rows);
+void ForwardPass::Multiply(std::initializer_list<std::pair<const Linear*, float*>> linears,
+                           const float* x) {
+  constexpr size_t kMost = 3;
+  MatrixProduct products[kMost];
+  size_t count = 0;
+  for (const auto& [linear, y] : linears) products[count++] = {linear->weight.get(), y};
+  ops_.MatMulAll({products, count}, x, tokens_);
+  for (const auto& [linear, y] : linears) {
+    if (linear->bias.empty()) continue;
+    ops_.AddBias(y, linear->bias.data(), tokens_, linear->weight->rows);
+  }
 }
 
 namespace {

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernel/ops.h"
@@ -90,7 +92,8 @@ class ForwardPass {
 
  private:
   void Begin();
-  void Multiply(const Linear& linear, const float* x, float* y);
+  // Matrices that share the input x, and where their outputs go.
+  void Multiply(std::initializer_list<std::pair<const Linear*, float*>> linears, const float* x);
 
   const ModelWeights& m_;
   const Hyperparameters& p_;

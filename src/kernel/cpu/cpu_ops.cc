@@ -27,6 +27,8 @@ constexpr int64_t kStripRows = 8;
 
 // Tokens that a panel multiplies before it moves on: their blocks stay in the second-level cache.
 constexpr int64_t kTokenBlock = 512;
+// Floats of scratch for a panel, before the sums of its tokens.
+constexpr auto kPanelScratch = static_cast<int64_t>(sizeof(Panel) / sizeof(float));
 
 constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -199,42 +201,72 @@ const RoundedBlock* CpuOps::RoundTokens(const float* x, int64_t tokens, int64_t 
   return blocks;
 }
 
-void CpuOps::MatMulRounded(const Tensor& w, const RoundedKernels& kernels, const float* x,
-                           int64_t tokens, float* y) {
-  const int64_t rows = w.rows(), cols = w.cols(), stretches = RoundedBlocks(cols);
-  const auto row_bytes = static_cast<int64_t>(w.row_bytes());
-  const RoundedBlock* blocks = RoundTokens(x, tokens, cols);
-  if (tokens == 1) {
-    Split(rows, kStripRows, rows * cols, [&](int64_t begin, int64_t end, int) {
-      kernels.dot(*w.grid, w.data.data() + begin * row_bytes, row_bytes, end - begin, blocks, cols,
-                  y + begin);
-    });
-    return;
-  }
-  constexpr auto kPanelScratch = static_cast<int64_t>(sizeof(Panel) / sizeof(float));
-  ReserveScratch(kPanelScratch + std::min(tokens, kTokenBlock) * Panel::kRows);
-  Split(rows, Panel::kRows, rows * cols * tokens, [&](int64_t begin, int64_t end, int thread) {
-    auto& panel = *reinterpret_cast<Panel*>(Scratch(thread));
-    float* sums = Scratch(thread) + kPanelScratch;
-    for (int64_t r = begin; r < end; r += Panel::kRows) {
-      const int64_t count = std::min(Panel::kRows, end - r);
-      for (int64_t t0 = 0; t0 < tokens; t0 += kTokenBlock) {
-        const int64_t n = std::min(kTokenBlock, tokens - t0);
-        for (int64_t s = 0; s < stretches; ++s) {
-          const int64_t columns = std::min(kRoundedColumns, cols - s * kRoundedColumns);
-          for (int plane = 0; plane < kernels.form.planes; ++plane) {
-            kernels.unpack(*w.grid, w.data.data() + r * row_bytes, row_bytes, count, s, cols, plane,
-                           panel);
-            rounded_->multiply(panel, kernels.form, columns, blocks + s * tokens + t0, n,
-                               s == 0 && plane == 0, sums);
-          }
-        }
-        for (int64_t t = 0; t < n; ++t) {
-          std::copy_n(sums + t * Panel::kRows, count, y + (t0 + t) * rows + r);
+bool CpuOps::Rounds(const Matrix& matrix) const {
+  const CpuMatrix& w = Ours(matrix);
+  return rounded_ != nullptr && !w.int8 && w.kernels.rounded.dot != nullptr;
+}
+
+void CpuOps::MultiplyPanels(const MatrixProduct& product, const RoundedBlock* blocks,
+                            int64_t tokens, int64_t begin, int64_t end, int thread) {
+  const CpuMatrix& w = Ours(*product.w);
+  const RoundedKernels& kernels = w.kernels.rounded;
+  const auto row_bytes = static_cast<int64_t>(w.tensor.row_bytes());
+  const uint8_t* data = w.tensor.data.data();
+  auto& panel = *reinterpret_cast<Panel*>(Scratch(thread));
+  float* sums = Scratch(thread) + kPanelScratch;
+  for (int64_t r = begin; r < end; r += Panel::kRows) {
+    const int64_t count = std::min(Panel::kRows, end - r);
+    for (int64_t t0 = 0; t0 < tokens; t0 += kTokenBlock) {
+      const int64_t n = std::min(kTokenBlock, tokens - t0);
+      for (int64_t s = 0; s < RoundedBlocks(w.cols); ++s) {
+        const int64_t columns = std::min(kRoundedColumns, w.cols - s * kRoundedColumns);
+        for (int plane = 0; plane < kernels.form.planes; ++plane) {
+          kernels.unpack(*w.tensor.grid, data + r * row_bytes, row_bytes, count, s, w.cols, plane,
+                         panel);
+          rounded_->multiply(panel, kernels.form, columns, blocks + s * tokens + t0, n,
+                             s == 0 && plane == 0, sums);
         }
       }
+      for (int64_t t = 0; t < n; ++t) {
+        std::copy_n(sums + t * Panel::kRows, count, product.y + (t0 + t) * w.rows + r);
+      }
+    }
+  }
+}
+
+void CpuOps::MatMulRounded(std::span<const MatrixProduct> products, const float* x,
+                           int64_t tokens) {
+  const int64_t cols = products[0].w->cols;
+  const RoundedBlock* blocks = RoundTokens(x, tokens, cols);
+  if (tokens > 1) ReserveScratch(kPanelScratch + std::min(tokens, kTokenBlock) * Panel::kRows);
+  // All rows in one line, each matrix a whole number of units.
+  const int64_t unit = tokens == 1 ? kStripRows : Panel::kRows;
+  int64_t rows = 0;
+  for (const MatrixProduct& product : products) rows += RoundUp(product.w->rows, unit);
+  Split(rows, unit, rows * cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    for (const MatrixProduct& product : products) {
+      const CpuMatrix& w = Ours(*product.w);
+      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, w.rows);
+      begin -= RoundUp(w.rows, unit);
+      end -= RoundUp(w.rows, unit);
+      if (first >= last) continue;
+      if (tokens > 1) {
+        MultiplyPanels(product, blocks, tokens, first, last, thread);
+        continue;
+      }
+      const auto row_bytes = static_cast<int64_t>(w.tensor.row_bytes());
+      w.kernels.rounded.dot(*w.tensor.grid, w.tensor.data.data() + first * row_bytes, row_bytes,
+                            last - first, blocks, cols, product.y + first);
     }
   });
+}
+
+void CpuOps::MatMulAll(std::span<const MatrixProduct> products, const float* x, int64_t tokens) {
+  const bool together = std::ranges::all_of(products, [&](const MatrixProduct& product) {
+    return Rounds(*product.w) && Ours(*product.w).tensor.order == nullptr;
+  });
+  if (!together) return Ops::MatMulAll(products, x, tokens);
+  MatMulRounded(products, x, tokens);
 }
 
 // The columns of x in the order in which the weights' blocks hold them.
@@ -256,8 +288,9 @@ void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float*
   const CpuMatrix& w = Ours(matrix);
   if (w.int8) return MatMulInt8(*w.int8, w.threshold, x, tokens, y);
   if (w.tensor.order != nullptr) x = Gather(*w.tensor.order, x, tokens);
-  if (rounded_ != nullptr && w.kernels.rounded.dot != nullptr) {
-    return MatMulRounded(w.tensor, w.kernels.rounded, x, tokens, y);
+  if (Rounds(matrix)) {
+    const MatrixProduct product{&matrix, y};
+    return MatMulRounded({&product, 1}, x, tokens);
   }
   const uint64_t row_bytes = w.tensor.row_bytes();
   const int64_t strip = tokens <= 16 ? kStripRows : w.panel_rows;

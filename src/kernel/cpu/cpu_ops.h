@@ -38,6 +38,7 @@ class CpuOps : public Ops {
   std::unique_ptr<Matrix> Prepare(const Tensor& tensor) override;
   std::unique_ptr<Matrix> PrepareInt8(const Tensor& tensor, float threshold) override;
   void MatMul(const Matrix& w, const float* x, int64_t tokens, float* y) override;
+  void MatMulAll(std::span<const MatrixProduct> products, const float* x, int64_t tokens) override;
   void EmbedRows(const Matrix& w, std::span<const int32_t> ids, float* y) override;
   void RmsNorm(const float* x, const float* weight, float eps, int64_t tokens, int64_t width,
                float* y) override;
@@ -67,8 +68,12 @@ class CpuOps : public Ops {
   template <class Body>
   void Split(int64_t n, int64_t unit, int64_t work, Body&& body);
   void MatMulInt8(const Int8Weights& w, float threshold, const float* x, int64_t tokens, float* y);
-  void MatMulRounded(const Tensor& w, const RoundedKernels& kernels, const float* x, int64_t tokens,
-                     float* y);
+  // Whether products of this matrix round their inputs to RoundedBlocks.
+  bool Rounds(const Matrix& w) const;
+  void MatMulRounded(std::span<const MatrixProduct> products, const float* x, int64_t tokens);
+  // Rows [begin, end) of a product with several tokens; begin is where a panel begins.
+  void MultiplyPanels(const MatrixProduct& product, const RoundedBlock* blocks, int64_t tokens,
+                      int64_t begin, int64_t end, int thread);
   // Rounds tokens [tokens, cols]; block b of token t is at [b * tokens + t].
   const RoundedBlock* RoundTokens(const float* x, int64_t tokens, int64_t cols);
   const float* Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens);

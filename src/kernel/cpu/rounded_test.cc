@@ -160,6 +160,29 @@ TEST_P(RoundedTest, ActivationsOfZeroAndFarApart) {
   }
 }
 
+TEST_P(RoundedTest, MatricesTogetherGiveWhatEachGives) {
+  const int64_t cols = 512;
+  for (const char* second : {"q6_k", "bf16"}) {
+    const auto a = ops_->Prepare(AnyBytes(GridNamed("q4_k"), 130, cols, 29));
+    const auto b = ops_->Prepare(AnyBytes(GridNamed(second), 7, cols, 31));
+    const auto c = ops_->Prepare(AnyBytes(GridNamed("q8_0"), 64, cols, 37));
+    for (const int64_t tokens : {1, 9}) {
+      const Floats x = Random(tokens * cols, 41);
+      const Matrix* matrices[] = {a.get(), b.get(), c.get()};
+      Floats alone[3], together[3];
+      std::vector<MatrixProduct> products;
+      for (int i = 0; i < 3; ++i) {
+        alone[i].resize(tokens * matrices[i]->rows);
+        together[i].resize(tokens * matrices[i]->rows, NAN);
+        ops_->MatMul(*matrices[i], x.data(), tokens, alone[i].data());
+        products.push_back({matrices[i], together[i].data()});
+      }
+      ops_->MatMulAll(products, x.data(), tokens);
+      for (int i = 0; i < 3; ++i) ASSERT_EQ(alone[i], together[i]) << second << ", matrix " << i;
+    }
+  }
+}
+
 TEST_P(RoundedTest, ResultsDoNotDependOnThreads) {
   CpuOps one(1, GetParam(), Activations::kInt8), three(3, GetParam(), Activations::kInt8);
   for (const char* name : {"q4_0", "q5_k", "q3_k"}) {
