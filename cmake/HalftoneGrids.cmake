@@ -1,5 +1,5 @@
 # One translation unit for each line of src/grid/grids.def and each template: the grid's record, and
-# its decoder for every instruction set.
+# its decoder and products for every instruction set.
 
 function(halftone_grid_units out)
   set(def ${PROJECT_SOURCE_DIR}/src/grid/grids.def)
@@ -10,7 +10,7 @@ function(halftone_grid_units out)
     string(REGEX MATCH "^HT_GRID\\(([a-z0-9_]+), ([A-Za-z0-9_]+)\\)" _ "${line}")
     set(HT_FILE ${CMAKE_MATCH_1})
     set(HT_STRUCT ${CMAKE_MATCH_2})
-    foreach(template grid/grid_unit kernel/cpu/decode_unit)
+    foreach(template grid/grid_unit kernel/cpu/decode_unit kernel/cpu/rounded_unit)
       get_filename_component(name ${template} NAME)
       set(source ${PROJECT_BINARY_DIR}/units/${HT_FILE}_${name}.cc)
       configure_file(${PROJECT_SOURCE_DIR}/src/${template}.cc.in ${source} @ONLY)

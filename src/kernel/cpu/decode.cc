@@ -4,7 +4,9 @@
 
 namespace halftone {
 
-#define HT_GRID(file, Struct) extern const GridKernelTable kKernels_##file;
+#define HT_GRID(file, Struct)                   \
+  extern const GridKernelTable kKernels_##file; \
+  extern const RoundedKernels kRounded_##file;
 #include "grid/grids.def"
 #undef HT_GRID
 
@@ -17,13 +19,22 @@ constexpr const GridKernelTable* kTables[] = {
 #undef HT_GRID
 };
 
+// With AVX-512 VNNI.
+constexpr const RoundedKernels* kRounded[] = {
+#define HT_GRID(file, Struct) &kRounded_##file,
+#include "grid/grids.def"
+#undef HT_GRID
+};
+
 }  // namespace
 
 GridKernels KernelsFor(const Grid& grid, Isa isa) {
   const auto grids = AllGrids();
   const auto index = std::ranges::find(grids, &grid) - grids.begin();
   if (index == std::ssize(grids)) return GroupedKernels(grid, isa);
-  return (*kTables[index])[static_cast<size_t>(isa)];
+  GridKernels kernels = (*kTables[index])[static_cast<size_t>(isa)];
+  if (isa == Isa::kAvx512) kernels.rounded = *kRounded[index];
+  return kernels;
 }
 
 }  // namespace halftone

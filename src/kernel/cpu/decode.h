@@ -32,5 +32,7 @@ GridKernels KernelsFor(const Grid& grid, Isa isa);
 
 // Those of a grid of grid/grouped.h.
 GridKernels GroupedKernels(const Grid& grid, Isa isa);
+// Of those, the products with rounded activations on AVX-512 VNNI.
+RoundedKernels GroupedRounded(const Grid& grid);
 
 }  // namespace halftone

@@ -6,15 +6,6 @@
 
 #include "kernel/cpu/fast/avx512.h"
 
-#if defined(__clang__)
-#define HT_BEGIN_AVX2                                                                     \
-  _Pragma(                                                                                \
-      "clang attribute push(__attribute__((target(\"avx2,fma,f16c,bmi2\"))), apply_to = " \
-      "function)")
-#else
-#define HT_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,f16c,bmi2\")")
-#endif
-
 namespace halftone {
 
 template <class G>

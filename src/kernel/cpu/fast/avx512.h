@@ -27,17 +27,28 @@
 #include <cstdint>
 #include <cstring>
 
+// Functions between HT_BEGIN_... and HT_END_TARGET may use those instructions. A unit that defines
+// HT_VNNI_UNIT compiles everything for AVX-512 VNNI, so that what is written with AVX2 becomes part
+// of functions with more.
+#define HT_AVX2_NAMES "avx2,fma,f16c,bmi2"
+#define HT_AVX512_NAMES HT_AVX2_NAMES ",avx512f,avx512bw,avx512dq,avx512vl"
+#define HT_VNNI_NAMES HT_AVX512_NAMES ",avx512vnni"
+#define HT_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
-#define HT_BEGIN_AVX512                                                          \
-  _Pragma(                                                                       \
-      "clang attribute push(__attribute__((target(\"avx2,fma,f16c,bmi2,avx512f," \
-      "avx512bw,avx512dq,avx512vl\"))), apply_to = function)")
+#define HT_TARGET(names) \
+  HT_PRAGMA(clang attribute push(__attribute__((target(names))), apply_to = function))
 #define HT_END_TARGET _Pragma("clang attribute pop")
 #else
-#define HT_BEGIN_AVX512       \
-  _Pragma("GCC push_options") \
-      _Pragma("GCC target(\"avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl\")")
+#define HT_TARGET(names) _Pragma("GCC push_options") HT_PRAGMA(GCC target(names))
 #define HT_END_TARGET _Pragma("GCC pop_options")
+#endif
+#define HT_BEGIN_VNNI HT_TARGET(HT_VNNI_NAMES)
+#if defined(HT_VNNI_UNIT)
+#define HT_BEGIN_AVX512 HT_BEGIN_VNNI
+#define HT_BEGIN_AVX2 HT_BEGIN_VNNI
+#else
+#define HT_BEGIN_AVX512 HT_TARGET(HT_AVX512_NAMES)
+#define HT_BEGIN_AVX2 HT_TARGET(HT_AVX2_NAMES)
 #endif
 #define HT_INLINE inline __attribute__((always_inline))
 
@@ -48,7 +59,7 @@ struct Avx512Decoder;
 
 // How far ahead of the product the weights are asked for, in bytes. The processor's own prefetching
 // stops at the borders of pages and leaves a third of the bandwidth unused.
-inline constexpr int64_t kPrefetchBytes = 4096;
+inline constexpr int64_t kPrefetchBytes = 8192;
 
 // Asks for the bytes that lie kPrefetchBytes beyond [at, at + size) of `rows`. A prefetch of memory
 // that does not exist does nothing; the address is a number, so that there is no pointer beyond an

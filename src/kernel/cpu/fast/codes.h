@@ -18,17 +18,6 @@
 
 #if defined(__x86_64__)
 
-#if defined(__clang__)
-#define HT_BEGIN_VNNI                                                            \
-  _Pragma(                                                                       \
-      "clang attribute push(__attribute__((target(\"avx2,fma,f16c,bmi2,avx512f," \
-      "avx512bw,avx512dq,avx512vl,avx512vnni\"))), apply_to = function)")
-#else
-#define HT_BEGIN_VNNI         \
-  _Pragma("GCC push_options") \
-      _Pragma("GCC target(\"avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni\")")
-#endif
-
 namespace halftone {
 
 template <class G>
@@ -43,10 +32,10 @@ HT_INLINE __m128i Load128(const void* p) { return _mm_loadu_si128(static_cast<co
 
 // The low and the high 4 bits of 16 bytes, one after the other (grid/nibbles.h).
 HT_INLINE __m256i Nibbles256(const uint8_t* p) {
-  const __m128i bytes = Load128(p);
-  return _mm256_and_si256(
-      _mm256_inserti128_si256(_mm256_castsi128_si256(bytes), _mm_srli_epi16(bytes, 4), 1),
-      _mm256_set1_epi8(15));
+  // Bits of neighbouring bytes that shifting 32 at a time brings in are masked off.
+  const __m256i shifted = _mm256_srlv_epi32(_mm256_broadcastsi128_si256(Load128(p)),
+                                            _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4));
+  return _mm256_and_si256(shifted, _mm256_set1_epi8(15));
 }
 
 // Codes of 5 bits, the fifth in a word of their own.
@@ -75,6 +64,15 @@ HT_INLINE __m256i LookUp256(__m128i levels, __m256i codes) {
 // The f16 numbers at p, p + stride ... p + 7 * stride.
 template <int kStride>
 HT_INLINE __m256 Halves256(const uint8_t* p) {
+#if defined(HT_VNNI_UNIT)
+  if constexpr (kStride == 18) {
+    // All eight are in the first 128 bytes of 144.
+    const __m512i index = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 36, 45, 54, 63));
+    const __m512i halves =
+        _mm512_permutex2var_epi16(_mm512_loadu_si512(p), index, _mm512_loadu_si512(p + 64));
+    return _mm256_cvtph_ps(_mm512_castsi512_si128(halves));
+  }
+#endif
   int16_t h[8];
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) std::memcpy(&h[i], p + i * kStride, sizeof h[i]);
@@ -141,18 +139,9 @@ struct ProductAvx2 {
   }
 };
 
-// AVX-512 VNNI. As text, since the function that this becomes part of is compiled for AVX2, too.
+// The processor's dot products of bytes; the codes come first, unsigned.
 struct ProductVnni {
   static constexpr int kOffset = 128;
-  template <bool kSigned>
-  HT_INLINE static __m256i Of(__m256i codes, __m256i x, __m256i fine) {
-    if (kSigned) codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
-    __m256i sums = _mm256_setzero_si256();
-    asm("vpdpbusd %2, %1, %0" : "+x"(sums) : "x"(codes), "xm"(x));
-    sums = _mm256_slli_epi32(sums, 8);
-    asm("vpdpbusd %2, %1, %0" : "+x"(sums) : "x"(codes), "xm"(fine));
-    return sums;
-  }
 };
 
 // The form of a panel for a product.
@@ -163,9 +152,10 @@ constexpr PanelForm FormFor() {
   return form;
 }
 
-// The sum of one row's products with a token.
-template <class C, class Product>
-struct DotCodes {
+// The sum of one row's products with a token, 32 columns at a time.
+template <class C>
+struct DotCodes256 {
+  using Product = ProductAvx2;
   static constexpr PanelForm kForm = FormFor<C, Product>();
   const RoundedBlock* x;
   __m256 sum;
@@ -213,17 +203,97 @@ struct DotCodes {
   HT_INLINE void Take(__m256 m, const float* sums) {
     sum = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), sum);
   }
+
+ public:
+  HT_INLINE explicit DotCodes256(const RoundedBlock* blocks)
+      : x(blocks), sum(_mm256_setzero_ps()) {}
+  HT_INLINE __m256 Sum() const { return sum; }
 };
 
+#if defined(HT_VNNI_UNIT)
+
+// The same with 64 columns at a time, which are two calls.
+template <class C>
+struct DotCodes512 {
+  using Product = ProductVnni;
+  static constexpr PanelForm kForm = FormFor<C, Product>();
+  const RoundedBlock* x;
+  __m512 sum;
+  __m256 others;  // what is not summed over columns: minima, the ends of rows
+  __m512 steps;   // times the token's scales, of 8 or 16 groups
+  __m256i first;  // of two neighbouring calls
+
+  HT_INLINE explicit DotCodes512(const RoundedBlock* blocks)
+      : x(blocks), sum(_mm512_setzero_ps()), others(_mm256_setzero_ps()) {}
+
+  HT_INLINE void Steps(__m256 s) {
+    if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
+    steps = _mm512_castps256_ps512(_mm256_mul_ps(s, _mm256_load_ps(x->fine_scale)));
+  }
+  HT_INLINE void Steps(__m256 low, __m256 high) {
+    if constexpr (kForm.offset != 0) {
+      const __m256 offset = _mm256_set1_ps(kForm.offset);
+      Minima(_mm256_mul_ps(low, offset), _mm256_mul_ps(high, offset));
+    }
+    const __m512 scales =
+        _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+                              _mm512_castps256_ps512(_mm256_load_ps(x->fine_scale)));
+    steps = _mm512_mul_ps(_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1), scales);
+  }
+  HT_INLINE void Minima(__m256 m) { Take(m, x->sum); }
+  HT_INLINE void Minima(__m256 low, __m256 high) {
+    Take(low, x->sum16);
+    Take(high, x->sum16 + 8);
+  }
+  HT_INLINE void Clear() {}
+  HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
+    if constexpr (kForm.wide) codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+    __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, Load256(x->codes + 32 * g));
+    sums = _mm256_dpbusd_epi32(_mm256_slli_epi32(sums, 8), codes, Load256(x->fine + 32 * g));
+    others =
+        _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(step * x->fine_scale[g]), others);
+    const float taken = (step * kForm.offset + minimum) * x->sum[g];
+    others = _mm256_sub_ps(others, _mm256_zextps128_ps256(_mm_set_ss(taken)));
+  }
+  HT_INLINE void operator()(int j, __m256i codes) {
+    if (j % 2 == 0) {
+      first = codes;
+      return;
+    }
+    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), codes, 1);
+    if constexpr (kForm.wide) both = _mm512_xor_si512(both, _mm512_set1_epi8(-128));
+    const int at = 32 * (j - 1);
+    __m512i sums =
+        _mm512_dpbusd_epi32(_mm512_setzero_si512(), both, _mm512_loadu_si512(x->codes + at));
+    sums = _mm512_dpbusd_epi32(_mm512_slli_epi32(sums, 8), both, _mm512_loadu_si512(x->fine + at));
+    const __m512i lanes = kForm.group == 32
+                              ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+                              : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __m512i group = _mm512_add_epi32(lanes, _mm512_set1_epi32(at / kForm.group));
+    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_permutexvar_ps(group, steps), sum);
+  }
+  HT_INLINE __m256 Sum() const {
+    return _mm256_add_ps(_mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1)),
+                         others);
+  }
+
+ private:
+  HT_INLINE void Take(__m256 m, const float* sums) {
+    others = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), others);
+  }
+};
+
+#endif
+
 // Four rows at a time, which share the token's blocks; kernel/cpu/rounded.h has the arguments.
-template <class C, class Product>
+template <class C, class Sink>
 HT_INLINE void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes,
                               int64_t count, const RoundedBlock* x, int64_t cols, float* y) {
   const int64_t steps = cols / kRoundedColumns, rest = cols % kRoundedColumns;
   const int64_t step_bytes = 4 * row_bytes / RoundedBlocks(cols);
   for (int64_t r = 0; r < count; r += 4, rows += 4 * row_bytes) {
     const int64_t n = std::min<int64_t>(4, count - r);
-    DotCodes<C, Product> sa{x, _mm256_setzero_ps(), {}, {}}, sb = sa, sc = sa, se = sa;
+    Sink sa(x), sb(x), sc(x), se(x);
     for (int plane = 0; plane < C::kForm.planes; ++plane) {
       C a(grid, rows, 0, plane);
       C b(grid, rows + std::min<int64_t>(1, n - 1) * row_bytes, 0, plane);
@@ -241,7 +311,7 @@ HT_INLINE void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row
       if (rest > 0) a.Rest(sa, rest), b.Rest(sb, rest), c.Rest(sc, rest), e.Rest(se, rest);
     }
     float sums[4];
-    _mm_storeu_ps(sums, Sums256(sa.sum, sb.sum, sc.sum, se.sum));
+    _mm_storeu_ps(sums, Sums256(sa.Sum(), sb.Sum(), sc.Sum(), se.Sum()));
     std::copy(sums, sums + n, y + r);
   }
 }
@@ -389,10 +459,12 @@ struct CodesOfBlocks {
   }
 };
 
+#if !defined(HT_VNNI_UNIT)
+
 template <class C>
 void DotCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
                   const RoundedBlock* x, int64_t cols, float* y) {
-  DotRowsOfCodes<C, ProductAvx2>(grid, rows, row_bytes, count, x, cols, y);
+  DotRowsOfCodes<C, DotCodes256<C>>(grid, rows, row_bytes, count, x, cols, y);
 }
 template <class C>
 void UnpackCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
@@ -400,14 +472,17 @@ void UnpackCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, i
   UnpackCodes<C, ProductAvx2>(grid, rows, row_bytes, count, stretch, cols, plane, panel);
 }
 
-HT_END_TARGET
+template <class C>
+constexpr RoundedKernels kRoundedAvx2 = {FormFor<C, ProductAvx2>(), &DotCodesAvx2<C>,
+                                         &UnpackCodesAvx2<C>};
+#define HT_ROUNDED kRoundedAvx2
 
-HT_BEGIN_VNNI
+#else
 
 template <class C>
 void DotCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
                   const RoundedBlock* x, int64_t cols, float* y) {
-  DotRowsOfCodes<C, ProductVnni>(grid, rows, row_bytes, count, x, cols, y);
+  DotRowsOfCodes<C, DotCodes512<C>>(grid, rows, row_bytes, count, x, cols, y);
 }
 template <class C>
 void UnpackCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
@@ -415,14 +490,14 @@ void UnpackCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, i
   UnpackCodes<C, ProductVnni>(grid, rows, row_bytes, count, stretch, cols, plane, panel);
 }
 
-HT_END_TARGET
-
-template <class C>
-constexpr RoundedKernels kRoundedAvx2 = {FormFor<C, ProductAvx2>(), &DotCodesAvx2<C>,
-                                         &UnpackCodesAvx2<C>};
 template <class C>
 constexpr RoundedKernels kRoundedVnni = {FormFor<C, ProductVnni>(), &DotCodesVnni<C>,
                                          &UnpackCodesVnni<C>};
+#define HT_ROUNDED kRoundedVnni
+
+#endif
+
+HT_END_TARGET
 
 }  // namespace halftone
 
