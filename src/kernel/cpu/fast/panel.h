@@ -23,7 +23,7 @@ HT_BEGIN_VNNI
 // Adds kWords words of the panel times those of T tokens, `x` the first one's.
 template <int T, int kWords>
 HT_INLINE void AddWordsVnni(const uint8_t* codes, const int8_t* x, __m512i (&products)[T][4]) {
-#pragma GCC unroll 8
+#pragma GCC unroll 4
   for (int k = 0; k < kWords; ++k, codes += 4 * Panel::kRows) {
     __m512i w[4];
 #pragma GCC unroll 4
