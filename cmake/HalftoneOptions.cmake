@@ -27,3 +27,11 @@ if(HALFTONE_SANITIZE)
   target_compile_options(halftone_options INTERFACE ${sanitize})
   target_link_options(halftone_options INTERFACE ${sanitize})
 endif()
+
+# Under the sanitizers the optimizer takes longer over many files than the tests run in them: these
+# sources are compiled with `option` instead of the build type's.
+function(halftone_sanitized_option option)
+  if(HALFTONE_SANITIZE)
+    set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS ${option})
+  endif()
+endfunction()

@@ -94,9 +94,9 @@ TEST_F(InterruptTest, KeepsTheOldModel) {
 // for the same bytes.
 TEST_F(InterruptTest, ResumesLongQuantizations) {
   TinyModel model;
-  model.layers = 6;
+  model.layers = 4;
   const std::string file = Write("long.gguf", model.Bytes());
-  const std::string text = Write("calibration.txt", TinyText(6000));
+  const std::string text = Write("calibration.txt", TinyText(3000));
   const auto command = [&](const std::string& output) {
     return Arguments{"quantize", file,   "-o",        Path(output), "--grid",        "q4_0",
                      "--method", "gptq", "--context", "256",        "--calibration", text};
