@@ -9,10 +9,12 @@
 // integers. So are products with rounded activations (rounded.h), where those are asked for and the
 // grid has them.
 //
+// Its parts: cpu_products.cc, cpu_attention.cc, and cpu_ops.cc for what goes element by element.
 // One CpuOps serves one caller at a time.
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <span>
@@ -28,6 +30,11 @@
 #include "kernel/ops.h"
 
 namespace halftone {
+
+// Elementwise work below this many floats stays on the calling thread.
+inline constexpr int64_t kSplitFloats = 16384;
+
+constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 class CpuOps : public Ops {
  public:
@@ -106,5 +113,20 @@ class CpuOps : public Ops {
   std::array<RopeTable, 2> rope_tables_;
   size_t oldest_rope_table_ = 0;
 };
+
+template <class Body>
+void CpuOps::Split(int64_t n, int64_t unit, int64_t work, Body&& body) {
+  const int64_t units = (n + unit - 1) / unit;
+  if (threads() == 1 || work < kSplitFloats || units < 2) {
+    if (n > 0) body(0, n, 0);
+    return;
+  }
+  const int64_t pieces = std::min<int64_t>(units, threads() * 4);
+  pool_.For(pieces, [&](int64_t piece, int thread) {
+    const int64_t begin = units * piece / pieces * unit;
+    const int64_t end = std::min(n, units * (piece + 1) / pieces * unit);
+    body(begin, end, thread);
+  });
+}
 
 }  // namespace halftone

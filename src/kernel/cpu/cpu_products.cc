@@ -1,0 +1,259 @@
+// Products of CpuOps: matrices made ready, f32, rounded and LLM.int8() products, rows of an
+// embedding.
+
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+#include "grid/grouped.h"
+#include "kernel/cpu/aligned.h"
+#include "kernel/cpu/cpu_ops.h"
+
+namespace halftone {
+namespace {
+
+// Floats of decoded weights that stay in a core's second-level cache beside the activations.
+constexpr int64_t kPanelFloats = 96 << 10;
+
+// Rows that are decoded at once for few tokens: what the product's inner loop takes together.
+constexpr int64_t kStripRows = 8;
+
+// Tokens that a panel multiplies before it moves on: their blocks stay in the second-level cache.
+constexpr int64_t kTokenBlock = 512;
+// Floats of scratch for a panel, before the sums of its tokens.
+constexpr auto kPanelScratch = static_cast<int64_t>(sizeof(Panel) / sizeof(float));
+
+struct CpuMatrix : Matrix {
+  // For LLM.int8(): nothing below is used but the threshold.
+  std::optional<Int8Weights> int8;
+  float threshold = 0;
+  Tensor tensor;
+  GridKernels kernels{};
+  // The floats themselves where the grid is f32 and lies aligned, else null.
+  const float* floats = nullptr;
+  int64_t stride = 0;      // floats between decoded rows: whole cache lines
+  int64_t panel_rows = 0;  // rows decoded at once for many tokens
+};
+
+const CpuMatrix& Ours(const Matrix& w) { return static_cast<const CpuMatrix&>(w); }
+
+}  // namespace
+
+std::unique_ptr<Matrix> CpuOps::Prepare(const Tensor& tensor) {
+  if (tensor.shape.size() != 2) {
+    FailUnsupported("tensor '{}': a matrix has two dimensions, not {}", tensor.name,
+                    ShapeText(tensor.shape));
+  }
+  auto matrix = std::make_unique<CpuMatrix>();
+  matrix->rows = tensor.shape[0];
+  matrix->cols = tensor.shape[1];
+  matrix->tensor = Loaded(tensor, pool_);
+  matrix->kernels = KernelsFor(*tensor.grid, isa_);
+  const uint8_t* data = matrix->tensor.data.data();
+  if (tensor.grid == &F32Grid() && reinterpret_cast<uintptr_t>(data) % alignof(float) == 0) {
+    matrix->floats = reinterpret_cast<const float*>(data);
+  }
+  matrix->stride = RoundUp(std::max<int64_t>(matrix->cols, 1), 16);
+  matrix->panel_rows =
+      std::max(kStripRows, kPanelFloats / matrix->stride / kStripRows * kStripRows);
+  ReserveScratch(matrix->panel_rows * matrix->stride);
+  return matrix;
+}
+
+std::unique_ptr<Matrix> CpuOps::PrepareInt8(const Tensor& tensor, float threshold) {
+  if (tensor.shape.size() != 2 || !IsAbsmaxRows(*tensor.grid) || tensor.order != nullptr ||
+      tensor.cols() > Int8Weights::kMaxCols) {
+    FailUnsupported("tensor '{}': LLM.int8() needs a matrix of 8-bit rows of at most {} weights",
+                    tensor.name, Int8Weights::kMaxCols);
+  }
+  if (!(threshold >= 0)) FailUsage("the threshold of LLM.int8() must not be {}", threshold);
+  auto matrix = std::make_unique<CpuMatrix>();
+  matrix->rows = tensor.shape[0];
+  matrix->cols = tensor.shape[1];
+  matrix->int8 = PackInt8(Loaded(tensor, pool_), pool_);
+  matrix->threshold = threshold;
+  ReserveScratch((kInt8Tokens + 1) * Int8Weights::kPanel);
+  return matrix;
+}
+
+void CpuOps::MatMulInt8(const Int8Weights& w, float threshold, const float* x, int64_t tokens,
+                        float* y) {
+  constexpr int64_t kPanel = Int8Weights::kPanel;
+  Int8Batch& batch = int8_batch_;
+  // Whole vectors of words, so that the last codes may be stored as one.
+  batch.stride = RoundUp(w.words, 16);
+  const auto words = static_cast<size_t>(tokens * batch.stride);
+  if (batch.tokens.size() < static_cast<size_t>(tokens)) batch.tokens.resize(tokens);
+  if (batch.codes.size() < words) batch.codes.resize(words);
+  if (int8_.spread && batch.even.size() < words) {
+    batch.even.resize(words);
+    batch.odd.resize(words);
+  }
+  Split(tokens, 1, tokens * w.cols * 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) int8_.round(x + t * w.cols, w.cols, threshold, t, batch);
+  });
+  Split(w.rows, kPanel, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    auto* sums = reinterpret_cast<int32_t*>(Scratch(thread));
+    float* partial = Scratch(thread) + kInt8Tokens * kPanel;
+    for (int64_t r = begin; r < end; r += kPanel) {
+      const uint8_t* panel = w.panel(r / kPanel);
+      const int64_t rows = std::min(kPanel, end - r);
+      for (int64_t t = 0; t < tokens; t += int8_.tokens) {
+        const int count = static_cast<int>(std::min<int64_t>(int8_.tokens, tokens - t));
+        int8_.dot(panel, w.words, batch, t, count, sums);
+        for (int i = 0; i < count; ++i) {
+          float* out = y + (t + i) * w.rows + r;
+          int8_.finish(panel, sums + i * kPanel, batch.tokens[t + i], &w.scales[r],
+                       rows == kPanel ? out : partial);
+          if (rows < kPanel) std::copy_n(partial, rows, out);
+        }
+      }
+    }
+  });
+}
+
+const RoundedBlock* CpuOps::RoundTokens(const float* x, int64_t tokens, int64_t cols) {
+  const int64_t count = RoundedBlocks(cols) * tokens;
+  if (count > rounded_count_) {
+    rounded_blocks_ = AllocateAligned(count * static_cast<int64_t>(sizeof(RoundedBlock)) / 4);
+    rounded_count_ = count;
+  }
+  auto* blocks = reinterpret_cast<RoundedBlock*>(rounded_blocks_.get());
+  Split(tokens, 1, tokens * cols, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) rounded_->round(x + t * cols, cols, blocks + t, tokens);
+  });
+  return blocks;
+}
+
+bool CpuOps::Rounds(const Matrix& matrix) const {
+  const CpuMatrix& w = Ours(matrix);
+  return rounded_ != nullptr && !w.int8 && w.kernels.rounded.dot != nullptr;
+}
+
+void CpuOps::MultiplyPanels(const MatrixProduct& product, const RoundedBlock* blocks,
+                            int64_t tokens, int64_t begin, int64_t end, int thread) {
+  const CpuMatrix& w = Ours(*product.w);
+  const RoundedKernels& kernels = w.kernels.rounded;
+  const auto row_bytes = static_cast<int64_t>(w.tensor.row_bytes());
+  const uint8_t* data = w.tensor.data.data();
+  auto& panel = *reinterpret_cast<Panel*>(Scratch(thread));
+  float* sums = Scratch(thread) + kPanelScratch;
+  for (int64_t r = begin; r < end; r += Panel::kRows) {
+    const int64_t count = std::min(Panel::kRows, end - r);
+    for (int64_t t0 = 0; t0 < tokens; t0 += kTokenBlock) {
+      const int64_t n = std::min(kTokenBlock, tokens - t0);
+      for (int64_t s = 0; s < RoundedBlocks(w.cols); ++s) {
+        const int64_t columns = std::min(kRoundedColumns, w.cols - s * kRoundedColumns);
+        for (int plane = 0; plane < kernels.form.planes; ++plane) {
+          kernels.unpack(*w.tensor.grid, data + r * row_bytes, row_bytes, count, s, w.cols, plane,
+                         panel);
+          rounded_->multiply(panel, kernels.form, columns, blocks + s * tokens + t0, n,
+                             s == 0 && plane == 0, sums);
+        }
+      }
+      for (int64_t t = 0; t < n; ++t) {
+        std::copy_n(sums + t * Panel::kRows, count, product.y + (t0 + t) * w.rows + r);
+      }
+    }
+  }
+}
+
+void CpuOps::MatMulRounded(std::span<const MatrixProduct> products, const float* x,
+                           int64_t tokens) {
+  const int64_t cols = products[0].w->cols;
+  const RoundedBlock* blocks = RoundTokens(x, tokens, cols);
+  if (tokens > 1) ReserveScratch(kPanelScratch + std::min(tokens, kTokenBlock) * Panel::kRows);
+  // All rows in one line, each matrix a whole number of units.
+  const int64_t unit = tokens == 1 ? kStripRows : Panel::kRows;
+  int64_t rows = 0;
+  for (const MatrixProduct& product : products) rows += RoundUp(product.w->rows, unit);
+  Split(rows, unit, rows * cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    for (const MatrixProduct& product : products) {
+      const CpuMatrix& w = Ours(*product.w);
+      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, w.rows);
+      begin -= RoundUp(w.rows, unit);
+      end -= RoundUp(w.rows, unit);
+      if (first >= last) continue;
+      if (tokens > 1) {
+        MultiplyPanels(product, blocks, tokens, first, last, thread);
+        continue;
+      }
+      const auto row_bytes = static_cast<int64_t>(w.tensor.row_bytes());
+      w.kernels.rounded.dot(*w.tensor.grid, w.tensor.data.data() + first * row_bytes, row_bytes,
+                            last - first, blocks, cols, product.y + first);
+    }
+  });
+}
+
+void CpuOps::MatMulAll(std::span<const MatrixProduct> products, const float* x, int64_t tokens) {
+  const bool together = std::ranges::all_of(products, [&](const MatrixProduct& product) {
+    return Rounds(*product.w) && Ours(*product.w).tensor.order == nullptr;
+  });
+  if (!together) return Ops::MatMulAll(products, x, tokens);
+  MatMulRounded(products, x, tokens);
+}
+
+// The columns of x in the order in which the weights' blocks hold them.
+const float* CpuOps::Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens) {
+  const auto cols = static_cast<int64_t>(order.size());
+  if (tokens * cols > gathered_floats_) {
+    gathered_floats_ = tokens * cols;
+    gathered_ = AllocateAligned(gathered_floats_);
+  }
+  Split(tokens, 1, tokens * cols, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t p = 0; p < cols; ++p) gathered_[t * cols + p] = x[t * cols + order[p]];
+    }
+  });
+  return gathered_.get();
+}
+
+void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float* y) {
+  const CpuMatrix& w = Ours(matrix);
+  if (w.int8) return MatMulInt8(*w.int8, w.threshold, x, tokens, y);
+  if (w.tensor.order != nullptr) x = Gather(*w.tensor.order, x, tokens);
+  if (Rounds(matrix)) {
+    const MatrixProduct product{&matrix, y};
+    return MatMulRounded({&product, 1}, x, tokens);
+  }
+  const uint64_t row_bytes = w.tensor.row_bytes();
+  const int64_t strip = tokens <= 16 ? kStripRows : w.panel_rows;
+  Split(w.rows, kStripRows, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    if (tokens == 1 && w.kernels.dot_rows != nullptr) {
+      w.kernels.dot_rows(*w.tensor.grid, w.tensor.data.data() + begin * row_bytes,
+                         static_cast<int64_t>(row_bytes), end - begin, x, w.cols, y + begin);
+      return;
+    }
+    for (int64_t r = begin; r < end; r += strip) {
+      const int64_t n = std::min(strip, end - r);
+      const float* weights = w.floats + r * w.cols;
+      int64_t stride = w.cols;
+      if (w.floats == nullptr) {
+        float* scratch = Scratch(thread);
+        stride = w.stride;
+        for (int64_t i = 0; i < n; ++i) {
+          w.kernels.decode(*w.tensor.grid, w.tensor.data.data() + (r + i) * row_bytes, w.cols,
+                           scratch + i * stride);
+        }
+        weights = scratch;
+      }
+      vector_.dot_panel(weights, stride, n, x, w.cols, tokens, w.cols, y + r, w.rows);
+    }
+  });
+}
+
+void CpuOps::EmbedRows(const Matrix& matrix, std::span<const int32_t> ids, float* y) {
+  const CpuMatrix& w = Ours(matrix);
+  const auto count = static_cast<int64_t>(ids.size());
+  Split(count, 1, count * w.cols, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      if (w.tensor.order != nullptr) {
+        DecodeRow(w.tensor, ids[t], y + t * w.cols);
+        continue;
+      }
+      w.kernels.decode(*w.tensor.grid, w.tensor.row(ids[t]).data(), w.cols, y + t * w.cols);
+    }
+  });
+}
+
+}  // namespace halftone
