@@ -13,7 +13,7 @@
 #include <span>
 
 #include "grid/grouped.h"
-#include "kernel/cpu/fast/codes.h"
+#include "kernel/cpu/fast/code_kernels.h"
 
 #if defined(__x86_64__)
 

@@ -1,0 +1,337 @@
+// The kernels that the codes of a grid (codes.h) make: the product with one token, 32 columns at a
+// time with AVX2 and 64 with AVX-512 VNNI, and the filling of a panel for many tokens. C reads the
+// codes of a row: CodesOfBlocks<G> or, in groups.h, CodesOfGroupedRows.
+
+#pragma once
+
+#include "kernel/cpu/fast/codes.h"
+
+#if defined(__x86_64__)
+
+namespace halftone {
+
+HT_BEGIN_AVX2
+
+// The sum of one row's products with a token, 32 columns at a time.
+template <class C>
+struct DotCodes256 {
+  using Product = ProductAvx2;
+  static constexpr PanelForm kForm = FormFor<C, Product>();
+  const RoundedBlock* x;
+  __m256 sum;
+  __m256 low, high;  // steps times the token's scales; groups of 32 are all in `low`
+
+  HT_INLINE void Steps(__m256 s) {
+    if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
+    low = _mm256_mul_ps(s, _mm256_load_ps(x->fine_scale));
+  }
+  HT_INLINE void Steps(__m256 l, __m256 h) {
+    if constexpr (kForm.offset != 0) {
+      const __m256 offset = _mm256_set1_ps(kForm.offset);
+      Take(_mm256_mul_ps(l, offset), x->sum16);
+      Take(_mm256_mul_ps(h, offset), x->sum16 + 8);
+    }
+    const __m256 scale = _mm256_load_ps(x->fine_scale);
+    const __m256i first = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    const __m256i second = _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7);
+    low = _mm256_mul_ps(l, _mm256_permutevar8x32_ps(scale, first));
+    high = _mm256_mul_ps(h, _mm256_permutevar8x32_ps(scale, second));
+  }
+  HT_INLINE void Minima(__m256 m) { Take(m, x->sum); }
+  HT_INLINE void Minima(__m256 l, __m256 h) {
+    Take(l, x->sum16);
+    Take(h, x->sum16 + 8);
+  }
+  // The codes of group g of 32 alone, for the end of a row; Clear comes first.
+  HT_INLINE void Clear() {}
+  HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
+    sum = _mm256_fmadd_ps(Products(g, codes), _mm256_set1_ps(step * x->fine_scale[g]), sum);
+    const float taken = (step * kForm.offset + minimum) * x->sum[g];
+    sum = _mm256_sub_ps(sum, _mm256_zextps128_ps256(_mm_set_ss(taken)));
+  }
+  HT_INLINE void operator()(int j, __m256i codes) {
+    const __m256 step = kForm.group == 32 ? _mm256_permutevar8x32_ps(low, _mm256_set1_epi32(j))
+                                          : SpreadPair(j < 4 ? low : high, j);
+    sum = _mm256_fmadd_ps(Products(j, codes), step, sum);
+  }
+
+ private:
+  HT_INLINE __m256 Products(int j, __m256i codes) const {
+    return _mm256_cvtepi32_ps(Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j),
+                                                               Load256(x->fine + 32 * j)));
+  }
+  HT_INLINE void Take(__m256 m, const float* sums) {
+    sum = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), sum);
+  }
+
+ public:
+  HT_INLINE explicit DotCodes256(const RoundedBlock* blocks)
+      : x(blocks), sum(_mm256_setzero_ps()) {}
+  HT_INLINE __m256 Sum() const { return sum; }
+};
+
+#if defined(HT_VNNI_UNIT)
+
+// The same with 64 columns at a time, which are two calls.
+template <class C>
+struct DotCodes512 {
+  using Product = ProductVnni;
+  static constexpr PanelForm kForm = FormFor<C, Product>();
+  const RoundedBlock* x;
+  __m512 sum;
+  __m256 others;  // what is not summed over columns: minima, the ends of rows
+  __m512 steps;   // times the token's scales, of 8 or 16 groups
+  __m256i first;  // of two neighbouring calls
+
+  HT_INLINE explicit DotCodes512(const RoundedBlock* blocks)
+      : x(blocks), sum(_mm512_setzero_ps()), others(_mm256_setzero_ps()) {}
+
+  HT_INLINE void Steps(__m256 s) {
+    if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
+    steps = _mm512_castps256_ps512(_mm256_mul_ps(s, _mm256_load_ps(x->fine_scale)));
+  }
+  HT_INLINE void Steps(__m256 low, __m256 high) {
+    if constexpr (kForm.offset != 0) {
+      const __m256 offset = _mm256_set1_ps(kForm.offset);
+      Minima(_mm256_mul_ps(low, offset), _mm256_mul_ps(high, offset));
+    }
+    const __m512 scales =
+        _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+                              _mm512_castps256_ps512(_mm256_load_ps(x->fine_scale)));
+    steps = _mm512_mul_ps(_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1), scales);
+  }
+  HT_INLINE void Minima(__m256 m) { Take(m, x->sum); }
+  HT_INLINE void Minima(__m256 low, __m256 high) {
+    Take(low, x->sum16);
+    Take(high, x->sum16 + 8);
+  }
+  HT_INLINE void Clear() {}
+  HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
+    if constexpr (kForm.wide) codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+    __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, Load256(x->codes + 32 * g));
+    sums = _mm256_dpbusd_epi32(_mm256_slli_epi32(sums, 8), codes, Load256(x->fine + 32 * g));
+    others =
+        _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(step * x->fine_scale[g]), others);
+    const float taken = (step * kForm.offset + minimum) * x->sum[g];
+    others = _mm256_sub_ps(others, _mm256_zextps128_ps256(_mm_set_ss(taken)));
+  }
+  HT_INLINE void operator()(int j, __m256i codes) {
+    if (j % 2 == 0) {
+      first = codes;
+      return;
+    }
+    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), codes, 1);
+    if constexpr (kForm.wide) both = _mm512_xor_si512(both, _mm512_set1_epi8(-128));
+    const int at = 32 * (j - 1);
+    __m512i sums =
+        _mm512_dpbusd_epi32(_mm512_setzero_si512(), both, _mm512_loadu_si512(x->codes + at));
+    sums = _mm512_dpbusd_epi32(_mm512_slli_epi32(sums, 8), both, _mm512_loadu_si512(x->fine + at));
+    const __m512i lanes = kForm.group == 32
+                              ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+                              : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __m512i group = _mm512_add_epi32(lanes, _mm512_set1_epi32(at / kForm.group));
+    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_permutexvar_ps(group, steps), sum);
+  }
+  HT_INLINE __m256 Sum() const {
+    return _mm256_add_ps(_mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1)),
+                         others);
+  }
+
+ private:
+  HT_INLINE void Take(__m256 m, const float* sums) {
+    others = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), others);
+  }
+};
+
+#endif
+
+// Four rows at a time, which share the token's blocks; kernel/cpu/rounded.h has the arguments.
+template <class C, class Sink>
+HT_INLINE void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes,
+                              int64_t count, const RoundedBlock* x, int64_t cols, float* y) {
+  const int64_t steps = cols / kRoundedColumns, rest = cols % kRoundedColumns;
+  const int64_t step_bytes = 4 * row_bytes / RoundedBlocks(cols);
+  for (int64_t r = 0; r < count; r += 4, rows += 4 * row_bytes) {
+    const int64_t n = std::min<int64_t>(4, count - r);
+    Sink sa(x), sb(x), sc(x), se(x);
+    for (int plane = 0; plane < C::kForm.planes; ++plane) {
+      C a(grid, rows, 0, plane);
+      C b(grid, rows + std::min<int64_t>(1, n - 1) * row_bytes, 0, plane);
+      C c(grid, rows + std::min<int64_t>(2, n - 1) * row_bytes, 0, plane);
+      C e(grid, rows + std::min<int64_t>(3, n - 1) * row_bytes, 0, plane);
+      sa.x = sb.x = sc.x = se.x = x;
+      for (int64_t i = 0; i < steps; ++i) {
+        if (plane == 0) PrefetchAhead(rows, i * step_bytes, step_bytes);
+        a.Step(sa);
+        b.Step(sb);
+        c.Step(sc);
+        e.Step(se);
+        sa.x = sb.x = sc.x = se.x = x + i + 1;
+      }
+      if (rest > 0) a.Rest(sa, rest), b.Rest(sb, rest), c.Rest(sc, rest), e.Rest(se, rest);
+    }
+    float sums[4];
+    _mm_storeu_ps(sums, Sums256(sa.Sum(), sb.Sum(), sc.Sum(), se.Sum()));
+    std::copy(sums, sums + n, y + r);
+  }
+}
+
+// One row's stretch as a panel wants it before rows are turned.
+template <class C, class Product>
+struct RowOfPanel {
+  uint8_t* codes;  // [256]
+  float* steps;    // [16]
+  float* minima;   // [16]
+
+  HT_INLINE void Steps(__m256 s) { _mm256_store_ps(steps, s); }
+  HT_INLINE void Steps(__m256 l, __m256 h) {
+    _mm256_store_ps(steps, l);
+    _mm256_store_ps(steps + 8, h);
+  }
+  HT_INLINE void Minima(__m256 m) { _mm256_store_ps(minima, m); }
+  HT_INLINE void Minima(__m256 l, __m256 h) {
+    _mm256_store_ps(minima, l);
+    _mm256_store_ps(minima + 8, h);
+  }
+  HT_INLINE void Clear() {
+    std::fill_n(steps, 8, 0.0f);
+    std::fill_n(minima, 8, 0.0f);
+  }
+  HT_INLINE void One(int g, __m256i c, float step, float minimum) {
+    (*this)(g, c);
+    steps[g] = step;
+    minima[g] = minimum;
+  }
+  HT_INLINE void operator()(int j, __m256i c) {
+    if (FormFor<C, Product>().wide && Product::kOffset != 0) {
+      c = _mm256_xor_si256(c, _mm256_set1_epi8(-128));
+    }
+    _mm256_store_si256(reinterpret_cast<__m256i*>(codes + 32 * j), c);
+  }
+};
+
+// unpacklo and unpackhi of pairs of floats.
+HT_INLINE __m256 LowPairs256(__m256 a, __m256 b) {
+  return _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+}
+HT_INLINE __m256 HighPairs256(__m256 a, __m256 b) {
+  return _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+}
+
+// Turns 8 x 8 words: to[i * to_stride + j] = from[j * from_stride + i].
+HT_INLINE void TurnWords(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+  __m256 a[8], b[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) a[i] = _mm256_load_ps(from + i * from_stride);
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    a[i] = LowPairs256(b[i], b[i + 2]);
+    a[i + 1] = HighPairs256(b[i], b[i + 2]);
+    a[i + 2] = LowPairs256(b[i + 1], b[i + 3]);
+    a[i + 3] = HighPairs256(b[i + 1], b[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    _mm256_store_ps(to + i * to_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+    _mm256_store_ps(to + (i + 4) * to_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+  }
+}
+
+// Asks for the `size` bytes that lie `ahead` of those at `at`: a panel's next stretch, or the next
+// panel. Rows are read in pieces, which the processor does not foresee.
+HT_INLINE void AskForNext(const uint8_t* rows, int64_t at, int64_t size, int64_t ahead) {
+  PrefetchAhead(rows, at + ahead - kPrefetchBytes, size + 63);
+}
+
+template <class C, class Product>
+HT_INLINE void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                           int64_t stretch, int64_t cols, int plane, Panel& panel) {
+  constexpr int64_t kTurned = 8;  // rows at a time
+  constexpr int64_t kGroups = kRoundedColumns / C::kForm.group;
+  const int64_t columns = std::min(kRoundedColumns, cols - stretch * kRoundedColumns);
+  const int64_t stretches = RoundedBlocks(cols), step_bytes = row_bytes / stretches;
+  const int64_t next_panel = Panel::kRows * row_bytes - stretch * step_bytes;
+  for (int64_t r0 = 0; r0 < Panel::kRows; r0 += kTurned) {
+    if (r0 >= count) {
+      // Anything will do that is a number.
+      for (int64_t g = 0; g < kGroups; ++g) {
+        std::fill_n(panel.step + g * Panel::kRows + r0, kTurned, 0.0f);
+        std::fill_n(panel.minimum + g * Panel::kRows + r0, kTurned, 0.0f);
+      }
+      continue;
+    }
+    for (int64_t i = 0; i < kTurned; ++i) {
+      const int64_t r = std::min(r0 + i, count - 1);
+      AskForNext(rows, r * row_bytes + stretch * step_bytes, step_bytes,
+                 stretch + 1 < stretches ? step_bytes : next_panel);
+      C reader(grid, rows + r * row_bytes, stretch, plane);
+      RowOfPanel<C, Product> sink{panel.rows + i * kRoundedColumns, panel.row_steps + i * 16,
+                                  panel.row_minima + i * 16};
+      if (columns == kRoundedColumns) {
+        reader.Step(sink);
+      } else {
+        reader.Rest(sink, columns);
+      }
+    }
+    const auto* codes = reinterpret_cast<const float*>(panel.rows);
+    auto* turned = reinterpret_cast<float*>(panel.codes);
+    for (int64_t k = 0; k < kRoundedColumns / 4; k += 8) {
+      TurnWords(codes + k, kRoundedColumns / 4, turned + k * Panel::kRows + r0, Panel::kRows);
+    }
+    for (int64_t g = 0; g < kGroups; g += 8) {
+      TurnWords(panel.row_steps + g, 16, panel.step + g * Panel::kRows + r0, Panel::kRows);
+      if (C::kForm.minima) {
+        TurnWords(panel.row_minima + g, 16, panel.minimum + g * Panel::kRows + r0, Panel::kRows);
+      }
+    }
+  }
+}
+
+#if !defined(HT_VNNI_UNIT)
+
+template <class C>
+void DotCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                  const RoundedBlock* x, int64_t cols, float* y) {
+  DotRowsOfCodes<C, DotCodes256<C>>(grid, rows, row_bytes, count, x, cols, y);
+}
+template <class C>
+void UnpackCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                     int64_t stretch, int64_t cols, int plane, Panel& panel) {
+  UnpackCodes<C, ProductAvx2>(grid, rows, row_bytes, count, stretch, cols, plane, panel);
+}
+
+template <class C>
+constexpr RoundedKernels kRoundedAvx2 = {FormFor<C, ProductAvx2>(), &DotCodesAvx2<C>,
+                                         &UnpackCodesAvx2<C>};
+#define HT_ROUNDED kRoundedAvx2
+
+#else
+
+template <class C>
+void DotCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                  const RoundedBlock* x, int64_t cols, float* y) {
+  DotRowsOfCodes<C, DotCodes512<C>>(grid, rows, row_bytes, count, x, cols, y);
+}
+template <class C>
+void UnpackCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                     int64_t stretch, int64_t cols, int plane, Panel& panel) {
+  UnpackCodes<C, ProductVnni>(grid, rows, row_bytes, count, stretch, cols, plane, panel);
+}
+
+template <class C>
+constexpr RoundedKernels kRoundedVnni = {FormFor<C, ProductVnni>(), &DotCodesVnni<C>,
+                                         &UnpackCodesVnni<C>};
+#define HT_ROUNDED kRoundedVnni
+
+#endif
+
+HT_END_TARGET
+
+}  // namespace halftone
+
+#endif
