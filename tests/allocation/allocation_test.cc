@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -21,23 +23,42 @@ namespace {
 
 std::atomic<int64_t> g_calls{0};
 
-void* Count(size_t size, size_t alignment) {
+constexpr size_t kUsual = alignof(std::max_align_t);
+
+// Null where there is no memory.
+void* TryCount(size_t size, size_t alignment) noexcept {
   ++g_calls;
   void* memory = nullptr;
-  if (posix_memalign(&memory, std::max(alignment, sizeof(void*)), size) != 0)
-    throw std::bad_alloc();
+  return posix_memalign(&memory, std::max(alignment, sizeof(void*)), size) == 0 ? memory : nullptr;
+}
+
+void* Count(size_t size, size_t alignment) {
+  void* memory = TryCount(size, alignment);
+  if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
 
 }  // namespace
 
-void* operator new(size_t size) { return Count(size, alignof(std::max_align_t)); }
-void* operator new[](size_t size) { return Count(size, alignof(std::max_align_t)); }
+// All of them: a sanitizer's own would take what these free for a mismatch.
+
+void* operator new(size_t size) { return Count(size, kUsual); }
+void* operator new[](size_t size) { return Count(size, kUsual); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return TryCount(size, kUsual); }
+void* operator new[](size_t size, const std::nothrow_t&) noexcept { return TryCount(size, kUsual); }
+void* operator new(size_t size, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return TryCount(size, static_cast<size_t>(a));
+}
+void* operator new[](size_t size, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return TryCount(size, static_cast<size_t>(a));
+}
 void* operator new(size_t size, std::align_val_t a) { return Count(size, static_cast<size_t>(a)); }
 void* operator new[](size_t size, std::align_val_t a) {
   return Count(size, static_cast<size_t>(a));
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+void operator delete[](void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
