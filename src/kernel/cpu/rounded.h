@@ -6,11 +6,11 @@
 //          whole token), at most 127; else 0
 //   y[o] = sum over groups of s * sum_i (c[i] + f[i] / 256) * w[o, i]
 // The few groups that hold a much larger value than others would lose all their small ones without
-// f; with it the rounding is as good as none (docs/quality.md), and the others do not pay for it.
+// f; with it the rounding is as good as none (docs/performance.md), and the others do not pay for it.
 // Here w is what the grid decodes, but for the last rounding that some grids of grid/grouped.h give
 // a decoded weight (to f16 or bf16). Weights enter as their integer levels: the inner sum of a
 // group of theirs (16 or 32 columns) is exact, and multiplied by the group's step in f32; what a
-// grid takes off (its minimum, or the middle of its levels) multiplies the sum of the c alone.
+// grid takes off (its minimum, or the middle of its levels) multiplies the sum of c and f alone.
 //
 // Two ways lead to y. For one token, `dot` reads rows as they lie, columns along the lanes. For
 // more, `unpack` turns 64 rows of one stretch of 256 columns into a Panel, rows along the lanes, by

@@ -21,6 +21,9 @@ struct DotCodes256 {
   __m256 sum;
   __m256 low, high;  // steps times the token's scales; groups of 32 are all in `low`
 
+  HT_INLINE explicit DotCodes256(const RoundedBlock* blocks)
+      : x(blocks), sum(_mm256_setzero_ps()) {}
+
   HT_INLINE void Steps(__m256 s) {
     if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
     low = _mm256_mul_ps(s, _mm256_load_ps(x->fine_scale));
@@ -54,6 +57,7 @@ struct DotCodes256 {
                                           : SpreadPair(j < 4 ? low : high, j);
     sum = _mm256_fmadd_ps(Products(j, codes), step, sum);
   }
+  HT_INLINE __m256 Sum() const { return sum; }
 
  private:
   HT_INLINE __m256 Products(int j, __m256i codes) const {
@@ -63,11 +67,6 @@ struct DotCodes256 {
   HT_INLINE void Take(__m256 m, const float* sums) {
     sum = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), sum);
   }
-
- public:
-  HT_INLINE explicit DotCodes256(const RoundedBlock* blocks)
-      : x(blocks), sum(_mm256_setzero_ps()) {}
-  HT_INLINE __m256 Sum() const { return sum; }
 };
 
 #if defined(HT_VNNI_UNIT)
