@@ -61,14 +61,18 @@ struct Avx512Decoder;
 // stops at the borders of pages and leaves a third of the bandwidth unused.
 inline constexpr int64_t kPrefetchBytes = 8192;
 
-// Asks for the bytes that lie kPrefetchBytes beyond [at, at + size) of `rows`. A prefetch of memory
-// that does not exist does nothing; the address is a number, so that there is no pointer beyond an
-// object's end.
-HT_INLINE void PrefetchAhead(const uint8_t* rows, int64_t at, int64_t size) {
-  const uintptr_t ahead = reinterpret_cast<uintptr_t>(rows) + at + kPrefetchBytes;
+// Asks for the bytes [at, at + size) of `rows`. A prefetch of memory that does not exist does
+// nothing; the address is a number, so that there is no pointer beyond an object's end.
+HT_INLINE void Prefetch(const uint8_t* rows, int64_t at, int64_t size) {
+  const uintptr_t from = reinterpret_cast<uintptr_t>(rows) + at;
   for (int64_t line = 0; line < size; line += 64) {
-    __builtin_prefetch(reinterpret_cast<const void*>(ahead + line));
+    __builtin_prefetch(reinterpret_cast<const void*>(from + line));
   }
+}
+
+// Asks for the bytes that lie kPrefetchBytes beyond [at, at + size).
+HT_INLINE void PrefetchAhead(const uint8_t* rows, int64_t at, int64_t size) {
+  Prefetch(rows, at + kPrefetchBytes, size);
 }
 
 // Scales wait in memory to be spread over a register: a broadcast from memory costs only a load,

@@ -146,8 +146,8 @@ struct DotCodes512 {
 
 // Four rows at a time, which share the token's blocks; kernel/cpu/rounded.h has the arguments.
 template <class C, class Sink>
-HT_INLINE void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes,
-                              int64_t count, const RoundedBlock* x, int64_t cols, float* y) {
+void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                    const RoundedBlock* x, int64_t cols, float* y) {
   const int64_t steps = cols / kRoundedColumns, rest = cols % kRoundedColumns;
   const int64_t step_bytes = 4 * row_bytes / RoundedBlocks(cols);
   for (int64_t r = 0; r < count; r += 4, rows += 4 * row_bytes) {
@@ -241,15 +241,11 @@ HT_INLINE void TurnWords(const float* from, int64_t from_stride, float* to, int6
   }
 }
 
-// Asks for the `size` bytes that lie `ahead` of those at `at`: a panel's next stretch, or the next
-// panel. Rows are read in pieces, which the processor does not foresee.
-HT_INLINE void AskForNext(const uint8_t* rows, int64_t at, int64_t size, int64_t ahead) {
-  PrefetchAhead(rows, at + ahead - kPrefetchBytes, size + 63);
-}
-
+// Fills a panel. A panel's next stretch, or the next panel, is asked for meanwhile: rows are read
+// in pieces, which the processor does not foresee.
 template <class C, class Product>
-HT_INLINE void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                           int64_t stretch, int64_t cols, int plane, Panel& panel) {
+void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
+                 int64_t stretch, int64_t cols, int plane, Panel& panel) {
   constexpr int64_t kTurned = 8;  // rows at a time
   constexpr int64_t kGroups = kRoundedColumns / C::kForm.group;
   const int64_t columns = std::min(kRoundedColumns, cols - stretch * kRoundedColumns);
@@ -266,8 +262,8 @@ HT_INLINE void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_by
     }
     for (int64_t i = 0; i < kTurned; ++i) {
       const int64_t r = std::min(r0 + i, count - 1);
-      AskForNext(rows, r * row_bytes + stretch * step_bytes, step_bytes,
-                 stretch + 1 < stretches ? step_bytes : next_panel);
+      const int64_t next = stretch + 1 < stretches ? step_bytes : next_panel;
+      Prefetch(rows, r * row_bytes + stretch * step_bytes + next, step_bytes + 63);
       C reader(grid, rows + r * row_bytes, stretch, plane);
       RowOfPanel<C, Product> sink{panel.rows + i * kRoundedColumns, panel.row_steps + i * 16,
                                   panel.row_minima + i * 16};
@@ -291,45 +287,22 @@ HT_INLINE void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_by
   }
 }
 
-#if !defined(HT_VNNI_UNIT)
-
-template <class C>
-void DotCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                  const RoundedBlock* x, int64_t cols, float* y) {
-  DotRowsOfCodes<C, DotCodes256<C>>(grid, rows, row_bytes, count, x, cols, y);
-}
-template <class C>
-void UnpackCodesAvx2(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                     int64_t stretch, int64_t cols, int plane, Panel& panel) {
-  UnpackCodes<C, ProductAvx2>(grid, rows, row_bytes, count, stretch, cols, plane, panel);
-}
-
-template <class C>
-constexpr RoundedKernels kRoundedAvx2 = {FormFor<C, ProductAvx2>(), &DotCodesAvx2<C>,
-                                         &UnpackCodesAvx2<C>};
-#define HT_ROUNDED kRoundedAvx2
-
-#else
-
-template <class C>
-void DotCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                  const RoundedBlock* x, int64_t cols, float* y) {
-  DotRowsOfCodes<C, DotCodes512<C>>(grid, rows, row_bytes, count, x, cols, y);
-}
-template <class C>
-void UnpackCodesVnni(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                     int64_t stretch, int64_t cols, int plane, Panel& panel) {
-  UnpackCodes<C, ProductVnni>(grid, rows, row_bytes, count, stretch, cols, plane, panel);
-}
-
-template <class C>
-constexpr RoundedKernels kRoundedVnni = {FormFor<C, ProductVnni>(), &DotCodesVnni<C>,
-                                         &UnpackCodesVnni<C>};
-#define HT_ROUNDED kRoundedVnni
-
-#endif
-
 HT_END_TARGET
+
+// Sink: DotCodes256 or DotCodes512, after which the kernels are named, so that those of units for
+// different instruction sets are different functions.
+template <class C, class Sink>
+constexpr RoundedKernels kRounded = {FormFor<C, typename Sink::Product>(), &DotRowsOfCodes<C, Sink>,
+                                     &UnpackCodes<C, typename Sink::Product>};
+
+// What the instruction set that this unit is compiled for multiplies by.
+#if defined(HT_VNNI_UNIT)
+template <class C>
+using DotCodesHere = DotCodes512<C>;
+#else
+template <class C>
+using DotCodesHere = DotCodes256<C>;
+#endif
 
 }  // namespace halftone
 

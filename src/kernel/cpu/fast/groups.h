@@ -201,22 +201,26 @@ struct CodesOfGroupedRows {
 
 HT_END_TARGET
 
+template <class Kind>
+static RoundedKernels KernelsOf() {
+  using C = CodesOfGroupedRows<Kind>;
+  return kRounded<C, DotCodesHere<C>>;
+}
+
 // The kernels of a grid of the family on the instruction set that this unit is compiled for.
 static RoundedKernels RoundedOfGroups(const Grid& grid) {
   const GroupedSpec& spec = *grid.grouped;
   if (grid.block % 32 != 0) return {};
   if (spec.levels == GroupedLevels::kInteger) {
     if (spec.bits == 4) {
-      return spec.symmetric ? HT_ROUNDED<CodesOfGroupedRows<FourBits>>
-                            : HT_ROUNDED<CodesOfGroupedRows<FourBitsWithZero>>;
+      return spec.symmetric ? KernelsOf<FourBits>() : KernelsOf<FourBitsWithZero>();
     }
     if (spec.bits == 8) {
-      return spec.symmetric ? HT_ROUNDED<CodesOfGroupedRows<EightBits>>
-                            : HT_ROUNDED<CodesOfGroupedRows<EightBitsWithZero>>;
+      return spec.symmetric ? KernelsOf<EightBits>() : KernelsOf<EightBitsWithZero>();
     }
     return {};
   }
-  return spec.bits == 4 ? HT_ROUNDED<CodesOfGroupedRows<Levels16>> : RoundedKernels{};
+  return spec.bits == 4 ? KernelsOf<Levels16>() : RoundedKernels{};
 }
 
 }  // namespace halftone
