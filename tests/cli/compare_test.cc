@@ -23,13 +23,6 @@ using Arguments = std::vector<std::string>;
 
 class CompareTest : public TinyModelTest {
  protected:
-  json Json(Arguments arguments) const {
-    arguments.push_back("--json");
-    const Finished run = Halftone(arguments);
-    EXPECT_EQ(run.code, 0) << run.err;
-    return run.code == 0 ? json::parse(run.out) : json();
-  }
-
   Arguments Compare(const std::string& grids) const {
     return {"compare",         model_, "--text",   text_,         "--context", "32",
             "--grids",         grids,  "--chunks", "2",           "--prompt",  "the",

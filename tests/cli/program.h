@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -141,6 +142,14 @@ inline Finished Halftone(const std::vector<std::string>& arguments,
   finished.out = out.Text();
   finished.err = err.Text();
   return finished;
+}
+
+// What `halftone <arguments> --json` prints, which must succeed.
+inline nlohmann::json Json(std::vector<std::string> arguments) {
+  arguments.push_back("--json");
+  const Finished run = Halftone(arguments);
+  EXPECT_EQ(run.code, 0) << run.err;
+  return run.code == 0 ? nlohmann::json::parse(run.out) : nlohmann::json();
 }
 
 }  // namespace halftone

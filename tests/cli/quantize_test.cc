@@ -29,13 +29,6 @@ using Arguments = std::vector<std::string>;
 
 class QuantizeCliTest : public TinyModelTest {
  protected:
-  json Json(Arguments arguments) const {
-    arguments.push_back("--json");
-    const Finished run = Halftone(arguments);
-    EXPECT_EQ(run.code, 0) << run.err;
-    return run.code == 0 ? json::parse(run.out) : json();
-  }
-
   // Fails with this code in one line, and leaves the folder as it was.
   void ExpectRefused(const Arguments& arguments, int code, const std::string& part,
                      const RunOptions& options = {}) const {

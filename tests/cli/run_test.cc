@@ -25,13 +25,6 @@ using Arguments = std::vector<std::string>;
 
 class RunTest : public TinyModelTest {
  protected:
-  json Json(Arguments arguments) const {
-    arguments.push_back("--json");
-    const Finished run = Halftone(arguments);
-    EXPECT_EQ(run.code, 0) << run.err;
-    return run.code == 0 ? json::parse(run.out) : json();
-  }
-
   Npy Logits(const std::string& model, const std::string& tokens) const {
     const Finished run =
         Halftone({"evaluate", model, "--tokens", tokens, "--npy", Path("logits.npy")});
