@@ -41,55 +41,74 @@ HWY_INLINE V Nearest(V x) {
   return hn::Sub(hn::Add(x, hn::Set(d, 0x1.8p23f)), hn::Set(d, 0x1.8p23f));
 }
 
-// Stores whole numbers as bytes; returns their sum.
-HWY_INLINE VI StoreCodes(V whole, int8_t* codes) {
-  const VI code = hn::ConvertTo(di, whole);
-  hn::StoreU(hn::DemoteTo(hn::Rebind<int8_t, DI>(), code), hn::Rebind<int8_t, DI>(), codes);
-  return code;
-}
-
-// 32 columns to group g of a block; refined where a magnitude is above `limit`.
-HWY_INLINE void RoundGroup(const float* x, int g, float limit, RoundedBlock& block) {
+// The largest magnitude of 32 columns; NaN where one is.
+HWY_INLINE float Largest(const float* x) {
   // Bits of magnitudes ascend with them, infinity and NaN on top.
   VI top = hn::Zero(di);
   for (int i = 0; i < 32; i += kLanes) {
     top = hn::Max(top, hn::BitCast(di, hn::Abs(hn::LoadU(d, x + i))));
   }
-  const float largest = hn::GetLane(hn::BitCast(d, hn::MaxOfLanes(di, top)));
-  const bool finite = largest <= hwy::HighestValue<float>();
-  const float scale = finite ? largest / 127.0f : NAN;
-  // Where the reciprocal is beyond f32's range the group is as good as zero.
-  const float inverse = finite && largest > 1e-36f ? 127.0f / largest : 0.0f;
+  return hn::GetLane(hn::BitCast(d, hn::MaxOfLanes(di, top)));
+}
+
+HWY_INLINE void StoreBytes(VI numbers, int8_t* bytes) {
+  hn::StoreU(hn::DemoteTo(hn::Rebind<int8_t, DI>(), numbers), hn::Rebind<int8_t, DI>(), bytes);
+}
+
+// Group g of the block; x: its 32 columns.
+template <bool kLargeGroup>
+HWY_INLINE void RoundGroup(const float* x, int g, float inverse, RoundedBlock& block) {
   const V factor = hn::Set(d, inverse);
-  const bool refined = inverse > 0 && largest > limit;
-  int8_t *codes = block.codes + 32 * g, *fine = block.fine + 32 * g;
+  int8_t *codes = block.codes + 32 * g, *high = block.high + 32 * g;
   for (int half = 0; half < 2; ++half) {
-    VI sums = hn::Zero(di), fine_sums = hn::Zero(di);
+    VI total = hn::Zero(di);
     for (int i = 16 * half; i < 16 * half + 16; i += kLanes) {
-      const V scaled = hn::Mul(finite ? hn::LoadU(d, x + i) : hn::Zero(d), factor);
-      const V whole = Nearest(scaled);
-      sums = hn::Add(sums, StoreCodes(whole, codes + i));
-      if (refined) {
-        const V rest = Nearest(hn::Mul(hn::Sub(scaled, whole), hn::Set(d, 256.0f)));
-        fine_sums = hn::Add(fine_sums, StoreCodes(hn::Min(rest, hn::Set(d, 127.0f)), fine + i));
+      const VI q = hn::ConvertTo(di, Nearest(hn::Mul(hn::LoadU(d, x + i), factor)));
+      total = hn::Add(total, q);
+      if constexpr (kLargeGroup) {
+        const VI h = hn::ShiftRight<7>(hn::Add(q, hn::Set(di, 64)));
+        StoreBytes(h, high + i);
+        StoreBytes(hn::Sub(q, hn::ShiftLeft<7>(h)), codes + i);
+      } else {
+        StoreBytes(q, codes + i);
       }
     }
-    block.total16[2 * g + half] = hn::GetLane(hn::SumOfLanes(di, sums));
-    block.fine_total16[2 * g + half] = hn::GetLane(hn::SumOfLanes(di, fine_sums));
+    block.total16[2 * g + half] = hn::GetLane(hn::SumOfLanes(di, total));
   }
-  if (!refined) std::fill_n(fine, 32, int8_t{0});
-  block.refined |= static_cast<uint32_t>(refined) << g;
-  block.scale[g] = scale;
-  block.fine_scale[g] = scale / 256;
-  block.total[g] = block.total16[2 * g] + block.total16[2 * g + 1];
-  block.fine_total[g] = block.fine_total16[2 * g] + block.fine_total16[2 * g + 1];
-  const auto sum = [&](int32_t total, int32_t fine_total) {
-    return block.fine_scale[g] * static_cast<float>(256 * total + fine_total);
-  };
-  for (int i = 2 * g; i < 2 * g + 2; ++i) {
-    block.sum16[i] = sum(block.total16[i], block.fine_total16[i]);
+}
+
+// 256 columns; large are the groups with a magnitude above `limit`, or with one far above others'.
+void RoundBlock(const float* x, float limit, RoundedBlock& block) {
+  float largest[8], ascending[8];
+  for (int g = 0; g < 8; ++g) largest[g] = Largest(x + 32 * g);
+  std::copy_n(largest, 8, ascending);
+  std::sort(ascending, ascending + 8);
+  if (ascending[3] > 0) limit = std::min(limit, kLargeBeside * ascending[3]);
+  float ordinary = 0;
+  uint32_t large = 0;
+  for (int g = 0; g < 8; ++g) {
+    if (largest[g] > limit) {
+      large |= 1u << g;
+    } else {
+      ordinary = std::max(ordinary, largest[g]);
+    }
   }
-  block.sum[g] = sum(block.total[g], block.fine_total[g]);
+  const float scale = std::max(ordinary / 127, ascending[7] / 16256);
+  // Where the reciprocal is beyond f32's range the block is as good as zero.
+  const float inverse = scale > 1e-38f ? 1 / scale : 0;
+  block.scale = scale;
+  block.large = large;
+  for (int g = 0; g < 8; ++g) {
+    if ((large >> g & 1) != 0) {
+      RoundGroup<true>(x + 32 * g, g, inverse, block);
+    } else {
+      RoundGroup<false>(x + 32 * g, g, inverse, block);
+      std::fill_n(block.high + 32 * g, 32, int8_t{0});
+    }
+    block.total[g] = block.total16[2 * g] + block.total16[2 * g + 1];
+  }
+  for (int g = 0; g < 8; ++g) block.sum[g] = scale * static_cast<float>(block.total[g]);
+  for (int g = 0; g < 16; ++g) block.sum16[g] = scale * static_cast<float>(block.total16[g]);
 }
 
 float RootMeanSquare(const float* x, int64_t cols) {
@@ -105,19 +124,20 @@ float RootMeanSquare(const float* x, int64_t cols) {
 }
 
 void Round(const float* x, int64_t cols, RoundedBlock* blocks, int64_t stride) {
-  const float limit = kRefined * RootMeanSquare(x, cols);
+  const float rms = RootMeanSquare(x, cols);
+  const bool finite = rms <= hwy::HighestValue<float>() ||
+                      std::all_of(x, x + cols, [](float v) { return std::isfinite(v); });
   for (int64_t c = 0; c < cols; c += kRoundedColumns, blocks += stride) {
-    blocks->refined = 0;
-    for (int g = 0; g < 8; ++g) {
-      const int64_t at = c + 32 * g, left = std::min<int64_t>(cols - at, 32);
-      if (left == 32) {
-        RoundGroup(x + at, g, limit, *blocks);
-      } else {
-        float padded[32] = {};
-        if (left > 0) std::copy_n(x + at, left, padded);
-        RoundGroup(padded, g, limit, *blocks);
-      }
+    const int64_t left = std::min(cols - c, kRoundedColumns);
+    if (finite && left == kRoundedColumns) {
+      RoundBlock(x + c, kLarge * rms, *blocks);
+      continue;
     }
+    float padded[kRoundedColumns] = {};
+    if (finite) std::copy_n(x + c, left, padded);
+    RoundBlock(padded, kLarge * rms, *blocks);
+    // Whatever a row holds, nothing finite may come of it.
+    if (!finite) blocks->scale = NAN;
   }
 }
 

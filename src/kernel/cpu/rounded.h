@@ -1,16 +1,19 @@
 // Products with activations rounded to 8 bits: sums of integers, as llama.cpp computes them too.
 //
-// A token's columns are taken in groups of 32. With s = max |x| / 127 of a group,
-//   c[i] = x[i] / s rounded to the nearest integer, ties to even                (0 where s is 0)
-//   f[i] = (x[i] / s - c[i]) * 256 likewise, where max |x| > kRefined * (root mean square of the
-//          whole token), at most 127; else 0
-//   y[o] = sum over groups of s * sum_i (c[i] + f[i] / 256) * w[o, i]
-// The few groups that hold a much larger value than others would lose all their small ones without
-// f; with it the rounding is as good as none (docs/performance.md), and the others do not pay for it.
+// A token's columns are taken 256 at a time, in groups of 32. A group is large where its largest
+// magnitude is above kLarge times the root mean square of the token, or above kLargeBeside times
+// that of the fourth smallest of the eight groups, if that is not 0. With m the largest magnitude of the groups that are
+// not large, M of all,
+//   s    = max(m / 127, M / 16256)
+//   q[i] = x[i] / s rounded to the nearest integer, ties to even                (0 where s is 0)
+//   y[o] = sum over blocks of s * sum_i q[i] * w[o, i]
+// q takes 8 bits in ordinary groups and 15 in large ones, where it is multiplied in two parts. The
+// few groups with a much larger value than others would lose all their small ones if 8 bits had to
+// do, and if theirs was the scale of all, the others would, too (docs/performance.md).
 // Here w is what the grid decodes, but for the last rounding that some grids of grid/grouped.h give
 // a decoded weight (to f16 or bf16). Weights enter as their integer levels: the inner sum of a
 // group of theirs (16 or 32 columns) is exact, and multiplied by the group's step in f32; what a
-// grid takes off (its minimum, or the middle of its levels) multiplies the sum of c and f alone.
+// grid takes off (its minimum, or the middle of its levels) multiplies the sum of q alone.
 //
 // Two ways lead to y. For one token, `dot` reads rows as they lie, columns along the lanes. For
 // more, `unpack` turns 64 rows of one stretch of 256 columns into a Panel, rows along the lanes, by
@@ -27,23 +30,20 @@
 
 namespace halftone {
 
-// Largest magnitudes of ordinary groups, in root mean squares of the token. Normal values rarely
-// exceed 4 in a row.
-inline constexpr float kRefined = 5;
+// Normal values rarely exceed 4 in a row.
+inline constexpr float kLarge = 5;
+inline constexpr float kLargeBeside = 2;
 
 // 256 columns of a token. Columns beyond the row's end are zeros.
 struct alignas(64) RoundedBlock {
-  int8_t codes[256];      // c
-  float scale[8];         // s of each 32 columns
-  float sum[8];           // s * (total + fine_total / 256)
-  int32_t total[8];       // the sum of c
-  int32_t fine_total[8];  // the sum of f
-  float sum16[16];        // sums of each 16 columns
+  int8_t codes[256];  // c = q, or q - 128 * h of large groups, from -64 to 63
+  int32_t total[8];   // the sum of q of each 32 columns
   int32_t total16[16];
-  int32_t fine_total16[16];
-  float fine_scale[8];  // s / 256
-  int8_t fine[256];     // f
-  uint32_t refined;     // bit g: f of group g is not 0 everywhere
+  float sum[8];  // s * total
+  float sum16[16];
+  float scale;     // s; NaN in all blocks of a token with a value that is not finite
+  uint32_t large;  // bit g: group g is large
+  alignas(64) int8_t high[256];  // h; 0 where groups are not large
 };
 inline constexpr int64_t kRoundedColumns = 256;
 
@@ -90,8 +90,7 @@ struct RoundedKernels {
 };
 
 struct RoundedOps {
-  // Rounds x [cols] to RoundedBlocks(cols) blocks, `stride` blocks apart. A group with a value that
-  // is not finite has a scale of NaN.
+  // Rounds x [cols] to RoundedBlocks(cols) blocks, `stride` blocks apart.
   void (*round)(const float* x, int64_t cols, RoundedBlock* blocks, int64_t stride);
 
   // sums[t, r] += the products of the panel's first `columns` columns with `tokens` tokens, whose

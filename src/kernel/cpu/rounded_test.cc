@@ -28,7 +28,7 @@ Floats Random(int64_t n, uint32_t seed) {
   std::normal_distribution<float> normal;
   Floats values(n);
   for (float& v : values) v = normal(engine);
-  // Some far larger than the others, of which their groups are refined.
+  // Some far larger than the others, which makes their groups large.
   for (int64_t i = 5; i < n; i += 777) values[i] *= 40;
   return values;
 }
@@ -62,19 +62,23 @@ Floats Rounded(const Floats& x) {
   double squares = 0;
   for (const float v : x) squares += static_cast<double>(v) * v;
   const double rms = std::sqrt(squares / static_cast<double>(x.size()));
-  for (size_t begin = 0; begin < x.size(); begin += 32) {
-    const size_t end = std::min(x.size(), begin + 32);
-    float largest = 0;
-    for (size_t i = begin; i < end; ++i) largest = std::max(largest, std::fabs(x[i]));
-    if (largest == 0) continue;
+  for (size_t begin = 0; begin < x.size(); begin += 256) {
+    const size_t end = std::min(x.size(), begin + 256);
+    Floats largest(8);
     for (size_t i = begin; i < end; ++i) {
-      const float scaled = x[i] * (127.0f / largest);
-      float code = std::nearbyint(scaled);
-      if (largest > kRefined * rms) {
-        code += std::min(127.0f, std::nearbyint((scaled - code) * 256)) / 256;
-      }
-      rounded[i] = code * (largest / 127.0f);
+      float& own = largest[(i - begin) / 32];
+      own = std::max(own, std::fabs(x[i]));
     }
+    Floats ascending = largest;
+    std::ranges::sort(ascending);
+    float ordinary = 0;
+    for (const float m : largest) {
+      const bool beside = ascending[3] > 0 && m > kLargeBeside * ascending[3];
+      if (!beside && m <= kLarge * rms) ordinary = std::max(ordinary, m);
+    }
+    const float scale = std::max(ordinary / 127, ascending[7] / 16256);
+    if (scale == 0) continue;
+    for (size_t i = begin; i < end; ++i) rounded[i] = std::nearbyint(x[i] * (1 / scale)) * scale;
   }
   return rounded;
 }

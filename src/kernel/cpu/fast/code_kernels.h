@@ -26,7 +26,7 @@ struct DotCodes256 {
 
   HT_INLINE void Steps(__m256 s) {
     if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
-    low = _mm256_mul_ps(s, _mm256_load_ps(x->fine_scale));
+    low = _mm256_mul_ps(s, _mm256_set1_ps(x->scale));
   }
   HT_INLINE void Steps(__m256 l, __m256 h) {
     if constexpr (kForm.offset != 0) {
@@ -34,11 +34,9 @@ struct DotCodes256 {
       Take(_mm256_mul_ps(l, offset), x->sum16);
       Take(_mm256_mul_ps(h, offset), x->sum16 + 8);
     }
-    const __m256 scale = _mm256_load_ps(x->fine_scale);
-    const __m256i first = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-    const __m256i second = _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7);
-    low = _mm256_mul_ps(l, _mm256_permutevar8x32_ps(scale, first));
-    high = _mm256_mul_ps(h, _mm256_permutevar8x32_ps(scale, second));
+    const __m256 scale = _mm256_set1_ps(x->scale);
+    low = _mm256_mul_ps(l, scale);
+    high = _mm256_mul_ps(h, scale);
   }
   HT_INLINE void Minima(__m256 m) { Take(m, x->sum); }
   HT_INLINE void Minima(__m256 l, __m256 h) {
@@ -48,7 +46,7 @@ struct DotCodes256 {
   // The codes of group g of 32 alone, for the end of a row; Clear comes first.
   HT_INLINE void Clear() {}
   HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
-    sum = _mm256_fmadd_ps(Products(g, codes), _mm256_set1_ps(step * x->fine_scale[g]), sum);
+    sum = _mm256_fmadd_ps(Products(g, codes), _mm256_set1_ps(step * x->scale), sum);
     const float taken = (step * kForm.offset + minimum) * x->sum[g];
     sum = _mm256_sub_ps(sum, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
@@ -61,8 +59,12 @@ struct DotCodes256 {
 
  private:
   HT_INLINE __m256 Products(int j, __m256i codes) const {
-    return _mm256_cvtepi32_ps(Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j),
-                                                               Load256(x->fine + 32 * j)));
+    __m256i sums = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j));
+    if ((x->large >> j & 1) != 0) {
+      const __m256i high = Product::template Of<kForm.wide>(codes, Load256(x->high + 32 * j));
+      sums = _mm256_add_epi32(sums, _mm256_slli_epi32(high, 7));
+    }
+    return _mm256_cvtepi32_ps(sums);
   }
   HT_INLINE void Take(__m256 m, const float* sums) {
     sum = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), sum);
@@ -87,17 +89,15 @@ struct DotCodes512 {
 
   HT_INLINE void Steps(__m256 s) {
     if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
-    steps = _mm512_castps256_ps512(_mm256_mul_ps(s, _mm256_load_ps(x->fine_scale)));
+    steps = _mm512_castps256_ps512(_mm256_mul_ps(s, _mm256_set1_ps(x->scale)));
   }
   HT_INLINE void Steps(__m256 low, __m256 high) {
     if constexpr (kForm.offset != 0) {
       const __m256 offset = _mm256_set1_ps(kForm.offset);
       Minima(_mm256_mul_ps(low, offset), _mm256_mul_ps(high, offset));
     }
-    const __m512 scales =
-        _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
-                              _mm512_castps256_ps512(_mm256_load_ps(x->fine_scale)));
-    steps = _mm512_mul_ps(_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1), scales);
+    steps = _mm512_mul_ps(_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1),
+                          _mm512_set1_ps(x->scale));
   }
   HT_INLINE void Minima(__m256 m) { Take(m, x->sum); }
   HT_INLINE void Minima(__m256 low, __m256 high) {
@@ -107,10 +107,10 @@ struct DotCodes512 {
   HT_INLINE void Clear() {}
   HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
     if constexpr (kForm.wide) codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
-    __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, Load256(x->codes + 32 * g));
-    sums = _mm256_dpbusd_epi32(_mm256_slli_epi32(sums, 8), codes, Load256(x->fine + 32 * g));
+    __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, Load256(x->high + 32 * g));
+    sums = _mm256_dpbusd_epi32(_mm256_slli_epi32(sums, 7), codes, Load256(x->codes + 32 * g));
     others =
-        _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(step * x->fine_scale[g]), others);
+        _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(step * x->scale), others);
     const float taken = (step * kForm.offset + minimum) * x->sum[g];
     others = _mm256_sub_ps(others, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
@@ -122,9 +122,12 @@ struct DotCodes512 {
     __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), codes, 1);
     if constexpr (kForm.wide) both = _mm512_xor_si512(both, _mm512_set1_epi8(-128));
     const int at = 32 * (j - 1);
-    __m512i sums =
-        _mm512_dpbusd_epi32(_mm512_setzero_si512(), both, _mm512_loadu_si512(x->codes + at));
-    sums = _mm512_dpbusd_epi32(_mm512_slli_epi32(sums, 8), both, _mm512_loadu_si512(x->fine + at));
+    __m512i sums = _mm512_setzero_si512();
+    if ((x->large >> (j - 1) & 3) != 0) {
+      sums = _mm512_slli_epi32(
+          _mm512_dpbusd_epi32(sums, both, _mm512_loadu_si512(x->high + at)), 7);
+    }
+    sums = _mm512_dpbusd_epi32(sums, both, _mm512_load_si512(x->codes + at));
     const __m512i lanes = kForm.group == 32
                               ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
                               : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);

@@ -115,28 +115,21 @@ struct CodesOfGroups {
   }
 };
 
-// How codes of one row and of a token are multiplied, four columns to a sum of 32 bits: 256 times
-// those with x plus those with `fine`. Signed codes (PanelForm::wide) are made unsigned by adding
-// kOffset first, where there is one.
+// How codes of one row and of a token are multiplied, four columns to a sum of 32 bits. Signed codes
+// (PanelForm::wide) are made unsigned by adding kOffset first, where there is one.
 
 // Bytes' products in pairs of 16 bits, which must hold them: a signed code's magnitude is taken and
 // its sign goes to the activation.
 struct ProductAvx2 {
   static constexpr int kOffset = 0;
   template <bool kSigned>
-  HT_INLINE static __m256i Of(__m256i codes, __m256i x, __m256i fine) {
-    return _mm256_add_epi32(_mm256_slli_epi32(Of<kSigned>(codes, x), 8), Of<kSigned>(codes, fine));
+  HT_INLINE static __m256i Of(__m256i codes, __m256i x) {
+    return _mm256_madd_epi16(Pairs<kSigned>(codes, x), _mm256_set1_epi16(1));
   }
   template <bool kSigned>
   HT_INLINE static __m256i Pairs(__m256i codes, __m256i x) {
     return kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
                    : _mm256_maddubs_epi16(codes, x);
-  }
-
- private:
-  template <bool kSigned>
-  HT_INLINE static __m256i Of(__m256i codes, __m256i x) {
-    return _mm256_madd_epi16(Pairs<kSigned>(codes, x), _mm256_set1_epi16(1));
   }
 };
 

@@ -1,10 +1,10 @@
 // Products of many rounded tokens with a panel (kernel/cpu/rounded.h): integers in registers for a
-// group of columns, then times step and scale to f32.
+// group of columns, then times its steps to f32, at the end of the stretch times the token's scale.
 //
 // Rows lie along the lanes, so that no sum crosses them. A tile is T tokens by 64 rows (AVX-512) or
 // by 16 (AVX2, whose 16 registers hold no more); integer and float sums take 2 * T * (vectors of
 // rows) registers. What codes are above their levels is taken off by starting the integers at
-// -offset * total. Groups that a token of the tile has refined are multiplied once more, by f.
+// -offset * total. Groups that are large in a token of the tile are multiplied by h first.
 
 #pragma once
 
@@ -20,14 +20,14 @@ namespace halftone {
 
 HT_BEGIN_VNNI
 
-// Adds kWords words of the panel times those of T tokens, `x` the first one's.
+// Adds the products of kWords words of the panel with those of T tokens, `x` the first one's.
 template <int T, int kWords>
 HT_INLINE void AddWordsVnni(const uint8_t* codes, const int8_t* x, __m512i (&products)[T][4]) {
-#pragma GCC unroll 4
-  for (int k = 0; k < kWords; ++k, codes += 4 * Panel::kRows) {
+#pragma GCC unroll 8
+  for (int k = 0; k < kWords; ++k) {
     __m512i w[4];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) w[v] = _mm512_load_si512(codes + 64 * v);
+    for (int v = 0; v < 4; ++v) w[v] = _mm512_load_si512(codes + 4 * Panel::kRows * k + 64 * v);
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
       int32_t word;
@@ -38,6 +38,8 @@ HT_INLINE void AddWordsVnni(const uint8_t* codes, const int8_t* x, __m512i (&pro
         products[t][v] = _mm512_dpbusd_epi32(products[t][v], w[v], four);
       }
     }
+    // Loads of the next word would push sums out of the registers.
+    asm volatile("" ::: "memory");
   }
 }
 
@@ -49,52 +51,71 @@ void TileVnni(const Panel& panel, int offset, int groups, const RoundedBlock* x,
 #pragma GCC unroll 4
   for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      y[t][v] = first ? _mm512_setzero_ps() : _mm512_load_ps(sums + t * Panel::kRows + 16 * v);
-    }
+    for (int v = 0; v < kVectors; ++v) y[t][v] = _mm512_setzero_ps();
   }
   const uint8_t* codes = panel.codes;
-  uint32_t refined_groups = 0;
-  for (int t = 0; t < T; ++t) refined_groups |= x[t].refined;
+  const float* step = panel.step;
+  uint32_t large = 0;
+  for (int t = 0; t < T; ++t) large |= x[t].large;
   for (int g = 0; g < groups; ++g) {
     __m512i products[T][kVectors];
-#pragma GCC unroll 4
-    for (int t = 0; t < T; ++t) {
-      const int32_t total = kGroup == 32 ? x[t].total[g] : x[t].total16[g];
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) products[t][v] = _mm512_set1_epi32(-offset * total);
-    }
-    AddWordsVnni<T, kWords>(codes, &x->codes[kGroup * g], products);
-    const int g32 = kGroup == 32 ? g : g / 2;
-    const bool refined = (refined_groups >> g32 & 1) != 0;
-    if (refined) {
+    const int8_t* low = &x->codes[kGroup * g];
+    const auto total = [&](int t) {
+      return _mm512_set1_epi32(offset * (kGroup == 32 ? x[t].total[g] : x[t].total16[g]));
+    };
+    if ((large >> (kGroup * g / 32) & 1) == 0) [[likely]] {
 #pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
-        const int32_t total = kGroup == 32 ? x[t].fine_total[g] : x[t].fine_total16[g];
+        const __m512i start = _mm512_sub_epi32(_mm512_setzero_si512(), total(t));
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) products[t][v] = start;
+      }
+    } else {
+#pragma GCC unroll 4
+      for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) products[t][v] = _mm512_setzero_si512();
+      }
+      AddWordsVnni<T, kWords>(codes, &x->high[kGroup * g], products);
+#pragma GCC unroll 4
+      for (int t = 0; t < T; ++t) {
+        const __m512i off = total(t);
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          products[t][v] = _mm512_sub_epi32(_mm512_slli_epi32(products[t][v], 8),
-                                            _mm512_set1_epi32(offset * total));
+          products[t][v] = _mm512_sub_epi32(_mm512_slli_epi32(products[t][v], 7), off);
         }
       }
-      AddWordsVnni<T, kWords>(codes, &x->fine[kGroup * g], products);
     }
+    AddWordsVnni<T, kWords>(codes, low, products);
     codes += 4 * kWords * Panel::kRows;
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
-      const __m512 scale = _mm512_set1_ps(refined ? x[t].fine_scale[g32] : x[t].scale[g32]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const __m512 step = _mm512_load_ps(panel.step + g * Panel::kRows + 16 * v);
-        y[t][v] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(products[t][v]), scale), step,
-                                  y[t][v]);
+        y[t][v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[t][v]),
+                                  _mm512_load_ps(step + 16 * v), y[t][v]);
       }
-      if constexpr (kMinima) {
+    }
+    step += Panel::kRows;
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < T; ++t) {
+    const __m512 scale = _mm512_set1_ps(x[t].scale);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const __m512 before = _mm512_load_ps(sums + t * Panel::kRows + 16 * v);
+      y[t][v] = _mm512_fmadd_ps(y[t][v], scale, first ? _mm512_setzero_ps() : before);
+    }
+  }
+  if constexpr (kMinima) {
+    const float* minimum = panel.minimum;
+    for (int g = 0; g < groups; ++g, minimum += Panel::kRows) {
+#pragma GCC unroll 4
+      for (int t = 0; t < T; ++t) {
         const __m512 sum = _mm512_set1_ps(kGroup == 32 ? x[t].sum[g] : x[t].sum16[g]);
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          const __m512 minimum = _mm512_load_ps(panel.minimum + g * Panel::kRows + 16 * v);
-          y[t][v] = _mm512_fnmadd_ps(sum, minimum, y[t][v]);
+          y[t][v] = _mm512_fnmadd_ps(sum, _mm512_load_ps(minimum + 16 * v), y[t][v]);
         }
       }
     }
@@ -151,54 +172,65 @@ template <int T, int kGroup, bool kMinima, int kDepth>
 void TileAvx2(const Panel& panel, int offset, int groups, const RoundedBlock* x, bool first,
               float* sums) {
   constexpr int kVectors = 2, kWords = kGroup / 4;
+  uint32_t large = 0;
+  for (int t = 0; t < T; ++t) large |= x[t].large;
   for (int64_t row = 0; row < Panel::kRows; row += 8 * kVectors) {
     __m256 y[T][kVectors];
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        y[t][v] =
-            first ? _mm256_setzero_ps() : _mm256_load_ps(sums + t * Panel::kRows + row + 8 * v);
-      }
+      for (int v = 0; v < kVectors; ++v) y[t][v] = _mm256_setzero_ps();
     }
     const uint8_t* codes = panel.codes + 4 * row;
-    uint32_t refined_groups = 0;
-    for (int t = 0; t < T; ++t) refined_groups |= x[t].refined;
+    const float* step = panel.step + row;
     for (int g = 0; g < groups; ++g) {
       __m256i products[T][kVectors];
 #pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
-        const int32_t total = kGroup == 32 ? x[t].total[g] : x[t].total16[g];
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) products[t][v] = _mm256_set1_epi32(-offset * total);
+        for (int v = 0; v < kVectors; ++v) products[t][v] = _mm256_setzero_si256();
       }
-      AddWordsAvx2<T, kWords, kDepth>(codes, &x->codes[kGroup * g], products);
-      const int g32 = kGroup == 32 ? g : g / 2;
-      const bool refined = (refined_groups >> g32 & 1) != 0;
-      if (refined) {
+      if ((large >> (kGroup * g / 32) & 1) != 0) [[unlikely]] {
+        AddWordsAvx2<T, kWords, kDepth>(codes, &x->high[kGroup * g], products);
 #pragma GCC unroll 4
         for (int t = 0; t < T; ++t) {
-          const int32_t total = kGroup == 32 ? x[t].fine_total[g] : x[t].fine_total16[g];
 #pragma GCC unroll 4
-          for (int v = 0; v < kVectors; ++v) {
-            products[t][v] = _mm256_sub_epi32(_mm256_slli_epi32(products[t][v], 8),
-                                              _mm256_set1_epi32(offset * total));
-          }
+          for (int v = 0; v < kVectors; ++v) products[t][v] = _mm256_slli_epi32(products[t][v], 7);
         }
-        AddWordsAvx2<T, kWords, kDepth>(codes, &x->fine[kGroup * g], products);
       }
+      AddWordsAvx2<T, kWords, kDepth>(codes, &x->codes[kGroup * g], products);
       codes += 4 * kWords * Panel::kRows;
 #pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
-        const __m256 scale = _mm256_set1_ps(refined ? x[t].fine_scale[g32] : x[t].scale[g32]);
-        const __m256 sum = _mm256_set1_ps(kGroup == 32 ? x[t].sum[g] : x[t].sum16[g]);
+        const __m256i off =
+            _mm256_set1_epi32(offset * (kGroup == 32 ? x[t].total[g] : x[t].total16[g]));
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          const int64_t at = g * Panel::kRows + row + 8 * v;
-          const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(products[t][v]), scale);
-          y[t][v] = _mm256_fmadd_ps(scaled, _mm256_load_ps(panel.step + at), y[t][v]);
-          if constexpr (kMinima) {
-            y[t][v] = _mm256_fnmadd_ps(sum, _mm256_load_ps(panel.minimum + at), y[t][v]);
+          y[t][v] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(products[t][v], off)),
+                                    _mm256_load_ps(step + 8 * v), y[t][v]);
+        }
+      }
+      step += Panel::kRows;
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+      float* to = sums + t * Panel::kRows + row;
+      const __m256 scale = _mm256_set1_ps(x[t].scale);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const __m256 before = first ? _mm256_setzero_ps() : _mm256_load_ps(to + 8 * v);
+        y[t][v] = _mm256_fmadd_ps(y[t][v], scale, before);
+      }
+    }
+    if constexpr (kMinima) {
+      const float* minimum = panel.minimum + row;
+      for (int g = 0; g < groups; ++g, minimum += Panel::kRows) {
+#pragma GCC unroll 4
+        for (int t = 0; t < T; ++t) {
+          const __m256 sum = _mm256_set1_ps(kGroup == 32 ? x[t].sum[g] : x[t].sum16[g]);
+#pragma GCC unroll 4
+          for (int v = 0; v < kVectors; ++v) {
+            y[t][v] = _mm256_fnmadd_ps(sum, _mm256_load_ps(minimum + 8 * v), y[t][v]);
           }
         }
       }
