@@ -61,8 +61,8 @@ struct alignas(64) Panel {
   float step[16 * kRows];     // [group, row]
   float minimum[16 * kRows];  // [group, row]; where the grid has minima
   // Where rows wait to be turned.
-  uint8_t rows[8 * kRoundedColumns];
-  float row_steps[8 * 16], row_minima[8 * 16];
+  alignas(64) uint8_t rows[16 * kRoundedColumns];
+  float row_steps[16 * 16], row_minima[16 * 16];
 };
 
 // How the levels of a grid lie in a panel.

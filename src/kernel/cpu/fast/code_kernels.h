@@ -73,7 +73,7 @@ struct DotCodes256 {
 
 #if defined(HT_VNNI_UNIT)
 
-// The same with 64 columns at a time, which are two calls.
+// The same with 64 columns at a time: a pair, or two calls.
 template <class C>
 struct DotCodes512 {
   using Product = ProductVnni;
@@ -119,19 +119,20 @@ struct DotCodes512 {
       first = codes;
       return;
     }
-    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), codes, 1);
-    if constexpr (kForm.wide) both = _mm512_xor_si512(both, _mm512_set1_epi8(-128));
-    const int at = 32 * (j - 1);
+    const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), codes, 1);
+    Pair(j / 2, kForm.wide ? _mm512_xor_si512(both, _mm512_set1_epi8(-128)) : both);
+  }
+  HT_INLINE void Pair(int p, __m512i codes) {
     __m512i sums = _mm512_setzero_si512();
-    if ((x->large >> (j - 1) & 3) != 0) {
-      sums = _mm512_slli_epi32(
-          _mm512_dpbusd_epi32(sums, both, _mm512_loadu_si512(x->high + at)), 7);
+    if ((x->large >> 2 * p & 3) != 0) [[unlikely]] {
+      const __m512i high = _mm512_load_si512(x->high + 64 * p);
+      sums = _mm512_slli_epi32(_mm512_dpbusd_epi32(sums, codes, high), 7);
     }
-    sums = _mm512_dpbusd_epi32(sums, both, _mm512_load_si512(x->codes + at));
+    sums = _mm512_dpbusd_epi32(sums, codes, _mm512_load_si512(x->codes + 64 * p));
     const __m512i lanes = kForm.group == 32
                               ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
                               : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    const __m512i group = _mm512_add_epi32(lanes, _mm512_set1_epi32(at / kForm.group));
+    const __m512i group = _mm512_add_epi32(lanes, _mm512_set1_epi32(64 * p / kForm.group));
     sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_permutexvar_ps(group, steps), sum);
   }
   HT_INLINE __m256 Sum() const {
@@ -210,7 +211,50 @@ struct RowOfPanel {
     }
     _mm256_store_si256(reinterpret_cast<__m256i*>(codes + 32 * j), c);
   }
+#if defined(HT_VNNI_UNIT)
+  HT_INLINE void Pair(int p, __m512i c) { _mm512_store_si512(codes + 64 * p, c); }
+#endif
 };
+
+#if defined(HT_VNNI_UNIT)
+
+// Turns 16 x 16 words: to[i * to_stride + j] = from[j * from_stride + i].
+HT_INLINE void Turn16(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+  __m512 a[16], b[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) a[i] = _mm512_load_ps(from + i * from_stride);
+  // 4 x 4 words in each lane of 128 bits, then the lanes.
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 4) {
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      const __m512d even = _mm512_castps_pd(b[i + k]), odd = _mm512_castps_pd(b[i + k + 2]);
+      a[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(even, odd));
+      a[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(even, odd));
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    b[i] = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x88);
+    b[i + 4] = _mm512_shuffle_f32x4(a[i], a[i + 4], 0xDD);
+    b[i + 8] = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0x88);
+    b[i + 12] = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0xDD);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    _mm512_store_ps(to + i * to_stride, _mm512_shuffle_f32x4(b[i], b[i + 8], 0x88));
+    _mm512_store_ps(to + (i + 4) * to_stride, _mm512_shuffle_f32x4(b[i + 4], b[i + 12], 0x88));
+    _mm512_store_ps(to + (i + 8) * to_stride, _mm512_shuffle_f32x4(b[i], b[i + 8], 0xDD));
+    _mm512_store_ps(to + (i + 12) * to_stride, _mm512_shuffle_f32x4(b[i + 4], b[i + 12], 0xDD));
+  }
+}
+
+#endif
 
 // unpacklo and unpackhi of pairs of floats.
 HT_INLINE __m256 LowPairs256(__m256 a, __m256 b) {
@@ -221,7 +265,7 @@ HT_INLINE __m256 HighPairs256(__m256 a, __m256 b) {
 }
 
 // Turns 8 x 8 words: to[i * to_stride + j] = from[j * from_stride + i].
-HT_INLINE void TurnWords(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+HT_INLINE void Turn8(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
   __m256 a[8], b[8];
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) a[i] = _mm256_load_ps(from + i * from_stride);
@@ -244,12 +288,21 @@ HT_INLINE void TurnWords(const float* from, int64_t from_stride, float* to, int6
   }
 }
 
+// Turns as many words as the product says.
+template <class Product>
+HT_INLINE void TurnWords(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+#if defined(HT_VNNI_UNIT)
+  if constexpr (Product::kTurned == 16) return Turn16(from, from_stride, to, to_stride);
+#endif
+  Turn8(from, from_stride, to, to_stride);
+}
+
 // Fills a panel. A panel's next stretch, or the next panel, is asked for meanwhile: rows are read
 // in pieces, which the processor does not foresee.
 template <class C, class Product>
 void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
                  int64_t stretch, int64_t cols, int plane, Panel& panel) {
-  constexpr int64_t kTurned = 8;  // rows at a time
+  constexpr int64_t kTurned = Product::kTurned;  // rows at a time
   constexpr int64_t kGroups = kRoundedColumns / C::kForm.group;
   const int64_t columns = std::min(kRoundedColumns, cols - stretch * kRoundedColumns);
   const int64_t stretches = RoundedBlocks(cols), step_bytes = row_bytes / stretches;
@@ -278,13 +331,13 @@ void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64
     }
     const auto* codes = reinterpret_cast<const float*>(panel.rows);
     auto* turned = reinterpret_cast<float*>(panel.codes);
-    for (int64_t k = 0; k < kRoundedColumns / 4; k += 8) {
-      TurnWords(codes + k, kRoundedColumns / 4, turned + k * Panel::kRows + r0, Panel::kRows);
+    for (int64_t k = 0; k < kRoundedColumns / 4; k += kTurned) {
+      TurnWords<Product>(codes + k, kRoundedColumns / 4, turned + k * Panel::kRows + r0, Panel::kRows);
     }
-    for (int64_t g = 0; g < kGroups; g += 8) {
-      TurnWords(panel.row_steps + g, 16, panel.step + g * Panel::kRows + r0, Panel::kRows);
+    for (int64_t g = 0; g < kGroups; g += kTurned) {
+      TurnWords<Product>(panel.row_steps + g, 16, panel.step + g * Panel::kRows + r0, Panel::kRows);
       if (C::kForm.minima) {
-        TurnWords(panel.row_minima + g, 16, panel.minimum + g * Panel::kRows + r0, Panel::kRows);
+        TurnWords<Product>(panel.row_minima + g, 16, panel.minimum + g * Panel::kRows + r0, Panel::kRows);
       }
     }
   }

@@ -28,8 +28,15 @@ struct Codes<IQ4_XS> {
     const __m128i centred =
         _mm_sub_epi8(_mm_cvtsi64_si128(static_cast<int64_t>(scales)), _mm_set1_epi8(32));
     sink.Steps(_mm256_mul_ps(_mm256_set1_ps(Half256(block)), Signed256(centred)));
+#if defined(HT_VNNI_UNIT)
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) {
+      sink.Pair(p, LookUp512(levels, NibblePairs512(Load256(block + 8 + 32 * p))));
+    }
+#else
 #pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) sink(j, LookUp256(levels, Nibbles256(block + 8 + 16 * j)));
+#endif
   }
 };
 

@@ -26,11 +26,19 @@ struct Codes<Q2_K> {
                _mm256_mul_ps(d, Unsigned256(_mm_srli_si128(scales, 8))));
     sink.Minima(_mm256_mul_ps(dmin, Unsigned256(minima)),
                 _mm256_mul_ps(dmin, Unsigned256(_mm_srli_si128(minima, 8))));
+#if defined(HT_VNNI_UNIT)
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) {
+      const int shift = 4 * (p % 2);
+      sink.Pair(p, Fields512<2>(Twice512(block + 16 + 32 * (p / 2)), shift, shift + 2));
+    }
+#else
 #pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) {
       const __m256i four_codes = Load256(block + 16 + 32 * (j / 4));
       sink(j, _mm256_and_si256(_mm256_srli_epi16(four_codes, 2 * (j % 4)), _mm256_set1_epi8(3)));
     }
+#endif
   }
 };
 

@@ -30,6 +30,15 @@ struct Codes<Q3_K> {
     const __m128i scales = _mm_sub_epi8(_mm_or_si128(low, high), _mm_set1_epi8(32));
     sink.Steps(_mm256_mul_ps(d, Signed256(scales)),
                _mm256_mul_ps(d, Signed256(_mm_srli_si128(scales, 8))));
+#if defined(HT_VNNI_UNIT)
+    const __m512i top = Twice512(block);
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) {
+      const int shift = 4 * (p % 2);
+      sink.Pair(p, Fields512<2>(Twice512(block + 32 + 32 * (p / 2)), shift, shift + 2, top, 2 * p,
+                                2 * p + 1));
+    }
+#else
     const __m256i third = Load256(block), two = _mm256_set1_epi8(3), four = _mm256_set1_epi8(4);
 #pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) {
@@ -38,6 +47,7 @@ struct Codes<Q3_K> {
       sink(j, _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(both, 2 * (j % 4)), two),
                               _mm256_and_si256(bit, four)));
     }
+#endif
   }
 };
 

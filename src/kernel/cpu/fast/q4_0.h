@@ -57,6 +57,11 @@ struct Codes<Q4_0> : CodesOfGroups<Q4_0> {
   static constexpr PanelForm kForm{.offset = 8};
 
   HT_INLINE static __m256i Of(const uint8_t* block) { return Nibbles256(block + 2); }
+#if defined(HT_VNNI_UNIT)
+  HT_INLINE static __m512i PairOf(const uint8_t* blocks, int p) {
+    return NibblePairs512<Q4_0::kBytes, 2>(blocks, p);
+  }
+#endif
 };
 
 HT_END_TARGET

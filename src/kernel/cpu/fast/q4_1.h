@@ -57,6 +57,11 @@ struct Codes<Q4_1> : CodesOfGroups<Q4_1> {
   static constexpr PanelForm kForm{.minima = true};
 
   HT_INLINE static __m256i Of(const uint8_t* block) { return Nibbles256(block + 4); }
+#if defined(HT_VNNI_UNIT)
+  HT_INLINE static __m512i PairOf(const uint8_t* blocks, int p) {
+    return NibblePairs512<Q4_1::kBytes, 4>(blocks, p);
+  }
+#endif
   HT_INLINE static float Minimum(const uint8_t* block) { return -Half256(block + 2); }
   HT_INLINE static __m256 Minima(const uint8_t* blocks) {
     return _mm256_xor_ps(Halves256<Q4_1::kBytes>(blocks + 2), _mm256_set1_ps(-0.0f));

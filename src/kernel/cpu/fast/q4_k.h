@@ -80,6 +80,10 @@ struct Codes<Q4_K> {
     SixBitScales(block, block + 4, steps, minima);
     sink.Steps(steps);
     sink.Minima(minima);
+#if defined(HT_VNNI_UNIT)
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) sink.Pair(p, Fields512<4>(Twice512(block + 16 + 32 * p), 0, 4));
+#else
     const __m256i four = _mm256_set1_epi8(15);
 #pragma GCC unroll 4
     for (int j = 0; j < 8; j += 2) {
@@ -87,6 +91,7 @@ struct Codes<Q4_K> {
       sink(j, _mm256_and_si256(both, four));
       sink(j + 1, _mm256_and_si256(_mm256_srli_epi16(both, 4), four));
     }
+#endif
   }
 };
 

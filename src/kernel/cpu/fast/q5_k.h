@@ -102,6 +102,13 @@ struct Codes<Q5_K> {
     SixBitScales(block, block + 4, steps, minima);
     sink.Steps(steps);
     sink.Minima(minima);
+#if defined(HT_VNNI_UNIT)
+    const __m512i top = Twice512(block + 16);
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) {
+      sink.Pair(p, Fields512<4>(Twice512(block + 48 + 32 * p), 0, 4, top, 2 * p, 2 * p + 1));
+    }
+#else
     const __m256i four = _mm256_set1_epi8(15), fifth = _mm256_set1_epi8(16);
     const __m256i high = Load256(block + 16);
 #pragma GCC unroll 4
@@ -114,6 +121,7 @@ struct Codes<Q5_K> {
       sink(j + 1, _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(both, 4), four),
                                   _mm256_and_si256(odd, fifth)));
     }
+#endif
   }
 };
 

@@ -107,6 +107,16 @@ struct Codes<Q6_K> {
     const __m128i scales = Load128(block + 192);
     sink.Steps(_mm256_mul_ps(d, Signed256(scales)),
                _mm256_mul_ps(d, Signed256(_mm_srli_si128(scales, 8))));
+#if defined(HT_VNNI_UNIT)
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const __m512i low = _mm512_loadu_si512(block + 64 * half);
+      const __m512i high = Twice512(block + 128 + 32 * half);
+      sink.Pair(2 * half, Six(low, _mm512_sllv_epi16(high, Halves16(4, 2))));
+      sink.Pair(2 * half + 1,
+                Six(_mm512_srli_epi16(low, 4), _mm512_srlv_epi16(high, Halves16(0, 2))));
+    }
+#else
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       const __m256i low0 = Load256(block + 64 * half), low1 = Load256(block + 64 * half + 32);
@@ -116,10 +126,16 @@ struct Codes<Q6_K> {
       sink(4 * half + 2, Six(_mm256_srli_epi16(low0, 4), high));
       sink(4 * half + 3, Six(_mm256_srli_epi16(low1, 4), _mm256_srli_epi16(high, 2)));
     }
+#endif
   }
 
  private:
   // Bits 0-3 of `low` and 4-5 of `high`, byte by byte.
+#if defined(HT_VNNI_UNIT)
+  HT_INLINE static __m512i Six(__m512i low, __m512i high) {
+    return _mm512_and_si512(Select512(15, low, high), _mm512_set1_epi8(63));
+  }
+#endif
   HT_INLINE static __m256i Six(__m256i low, __m256i high) {
     return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)),
                            _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
