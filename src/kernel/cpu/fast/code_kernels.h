@@ -17,6 +17,7 @@ template <class C>
 struct DotCodes256 {
   using Product = ProductAvx2;
   static constexpr PanelForm kForm = FormFor<C, Product>();
+  static constexpr bool kPlanes = kForm.planes == 2;
   const RoundedBlock* x;
   __m256 sum;
   __m256 low, high;  // steps times the token's scales; groups of 32 are all in `low`
@@ -46,25 +47,34 @@ struct DotCodes256 {
   // The codes of group g of 32 alone, for the end of a row; Clear comes first.
   HT_INLINE void Clear() {}
   HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
-    sum = _mm256_fmadd_ps(Products(g, codes), _mm256_set1_ps(step * x->scale), sum);
+    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Products(g, codes)),
+                          _mm256_set1_ps(step * x->scale), sum);
     const float taken = (step * kForm.offset + minimum) * x->sum[g];
     sum = _mm256_sub_ps(sum, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
-  HT_INLINE void operator()(int j, __m256i codes) {
-    const __m256 step = kForm.group == 32 ? _mm256_permutevar8x32_ps(low, _mm256_set1_epi32(j))
-                                          : SpreadPair(j < 4 ? low : high, j);
-    sum = _mm256_fmadd_ps(Products(j, codes), step, sum);
+  HT_INLINE void operator()(int j, __m256i codes) { Add(j, Products(j, codes)); }
+  // The same of levels 128 * h + l, whose codes are not unsigned.
+  HT_INLINE void Planes(int j, __m256i l, __m256i h) { Add(j, Products(j, l, h)); }
+  HT_INLINE void OneOfPlanes(int g, __m256i l, __m256i h, float step) {
+    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Products(g, l, h)), _mm256_set1_ps(step * x->scale),
+                          sum);
   }
   HT_INLINE __m256 Sum() const { return sum; }
 
  private:
-  HT_INLINE __m256 Products(int j, __m256i codes) const {
-    __m256i sums = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j));
-    if ((x->large >> j & 1) != 0) {
-      const __m256i high = Product::template Of<kForm.wide>(codes, Load256(x->high + 32 * j));
-      sums = _mm256_add_epi32(sums, _mm256_slli_epi32(high, 7));
-    }
-    return _mm256_cvtepi32_ps(sums);
+  HT_INLINE void Add(int j, __m256i products) {
+    const __m256 step = kForm.group == 32 ? _mm256_permutevar8x32_ps(low, _mm256_set1_epi32(j))
+                                          : SpreadPair(j < 4 ? low : high, j);
+    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), step, sum);
+  }
+  HT_INLINE __m256i Products(int j, __m256i codes) const {
+    const __m256i sums = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j));
+    if ((x->large >> j & 1) == 0) [[likely]] return sums;
+    const __m256i high = Product::template Of<kForm.wide>(codes, Load256(x->high + 32 * j));
+    return _mm256_add_epi32(sums, _mm256_slli_epi32(high, 7));
+  }
+  HT_INLINE __m256i Products(int j, __m256i l, __m256i h) const {
+    return _mm256_add_epi32(Products(j, l), _mm256_slli_epi32(Products(j, h), 7));
   }
   HT_INLINE void Take(__m256 m, const float* sums) {
     sum = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), sum);
@@ -78,41 +88,36 @@ template <class C>
 struct DotCodes512 {
   using Product = ProductVnni;
   static constexpr PanelForm kForm = FormFor<C, Product>();
+  static constexpr bool kPlanes = kForm.planes == 2;
+  // What codes are above their levels; of two planes 128 * (high + 128) + (low + 128).
+  static constexpr int kOffset = kPlanes ? 128 * kForm.offset + kForm.offset : kForm.offset;
   const RoundedBlock* x;
   __m512 sum;
   __m256 others;  // what is not summed over columns: minima, the ends of rows
   __m512 steps;   // times the token's scales, of 8 or 16 groups
-  __m256i first;  // of two neighbouring calls
+  __m256i first, first_high;  // of two neighbouring calls
 
   HT_INLINE explicit DotCodes512(const RoundedBlock* blocks)
       : x(blocks), sum(_mm512_setzero_ps()), others(_mm256_setzero_ps()) {}
 
   HT_INLINE void Steps(__m256 s) {
-    if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
+    if constexpr (kOffset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kOffset)), x->sum);
     steps = _mm512_castps256_ps512(_mm256_mul_ps(s, _mm256_set1_ps(x->scale)));
   }
-  HT_INLINE void Steps(__m256 low, __m256 high) {
-    if constexpr (kForm.offset != 0) {
-      const __m256 offset = _mm256_set1_ps(kForm.offset);
-      Minima(_mm256_mul_ps(low, offset), _mm256_mul_ps(high, offset));
-    }
-    steps = _mm512_mul_ps(_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1),
-                          _mm512_set1_ps(x->scale));
+  HT_INLINE void Steps(__m512 s) {
+    if constexpr (kOffset != 0) Minima(_mm512_mul_ps(s, _mm512_set1_ps(kOffset)));
+    steps = _mm512_mul_ps(s, _mm512_set1_ps(x->scale));
   }
   HT_INLINE void Minima(__m256 m) { Take(m, x->sum); }
-  HT_INLINE void Minima(__m256 low, __m256 high) {
-    Take(low, x->sum16);
-    Take(high, x->sum16 + 8);
+  HT_INLINE void Minima(__m512 m) {
+    sum = _mm512_fnmadd_ps(m, _mm512_loadu_ps(x->sum16), sum);
   }
   HT_INLINE void Clear() {}
   HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
-    if constexpr (kForm.wide) codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
-    __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, Load256(x->high + 32 * g));
-    sums = _mm256_dpbusd_epi32(_mm256_slli_epi32(sums, 7), codes, Load256(x->codes + 32 * g));
-    others =
-        _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(step * x->scale), others);
-    const float taken = (step * kForm.offset + minimum) * x->sum[g];
-    others = _mm256_sub_ps(others, _mm256_zextps128_ps256(_mm_set_ss(taken)));
+    AddOne(g, Products(g, codes), step, minimum);
+  }
+  HT_INLINE void OneOfPlanes(int g, __m256i l, __m256i h, float step) {
+    AddOne(g, _mm256_add_epi32(Products(g, l), _mm256_slli_epi32(Products(g, h), 7)), step, 0);
   }
   HT_INLINE void operator()(int j, __m256i codes) {
     if (j % 2 == 0) {
@@ -122,18 +127,21 @@ struct DotCodes512 {
     const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), codes, 1);
     Pair(j / 2, kForm.wide ? _mm512_xor_si512(both, _mm512_set1_epi8(-128)) : both);
   }
-  HT_INLINE void Pair(int p, __m512i codes) {
-    __m512i sums = _mm512_setzero_si512();
-    if ((x->large >> 2 * p & 3) != 0) [[unlikely]] {
-      const __m512i high = _mm512_load_si512(x->high + 64 * p);
-      sums = _mm512_slli_epi32(_mm512_dpbusd_epi32(sums, codes, high), 7);
+  HT_INLINE void Pair(int p, __m512i codes) { Add(p, Products(p, codes)); }
+  // Levels 128 * h + l in two calls, or at once.
+  HT_INLINE void Planes(int j, __m256i l, __m256i h) {
+    if (j % 2 == 0) {
+      first = l;
+      first_high = h;
+      return;
     }
-    sums = _mm512_dpbusd_epi32(sums, codes, _mm512_load_si512(x->codes + 64 * p));
-    const __m512i lanes = kForm.group == 32
-                              ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
-                              : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    const __m512i group = _mm512_add_epi32(lanes, _mm512_set1_epi32(64 * p / kForm.group));
-    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_permutexvar_ps(group, steps), sum);
+    const __m512i top = _mm512_set1_epi8(-128);
+    const __m512i low = _mm512_inserti64x4(_mm512_castsi256_si512(first), l, 1);
+    const __m512i high = _mm512_inserti64x4(_mm512_castsi256_si512(first_high), h, 1);
+    PlanesOfPair(j / 2, _mm512_xor_si512(low, top), _mm512_xor_si512(high, top));
+  }
+  HT_INLINE void PlanesOfPair(int p, __m512i l, __m512i h) {
+    Add(p, _mm512_add_epi32(Products(p, l), _mm512_slli_epi32(Products(p, h), 7)));
   }
   HT_INLINE __m256 Sum() const {
     return _mm256_add_ps(_mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1)),
@@ -143,6 +151,32 @@ struct DotCodes512 {
  private:
   HT_INLINE void Take(__m256 m, const float* sums) {
     others = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), others);
+  }
+  HT_INLINE void Add(int p, __m512i products) {
+    const __m512i lanes = kForm.group == 32
+                              ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+                              : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __m512i group = _mm512_add_epi32(lanes, _mm512_set1_epi32(64 * p / kForm.group));
+    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_permutexvar_ps(group, steps), sum);
+  }
+  HT_INLINE __m512i Products(int p, __m512i codes) const {
+    __m512i sums = _mm512_setzero_si512();
+    if ((x->large >> 2 * p & 3) != 0) [[unlikely]] {
+      const __m512i high = _mm512_load_si512(x->high + 64 * p);
+      sums = _mm512_slli_epi32(_mm512_dpbusd_epi32(sums, codes, high), 7);
+    }
+    return _mm512_dpbusd_epi32(sums, codes, _mm512_load_si512(x->codes + 64 * p));
+  }
+  HT_INLINE __m256i Products(int g, __m256i codes) const {
+    if constexpr (kForm.wide) codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+    const __m256i sums =
+        _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, Load256(x->high + 32 * g));
+    return _mm256_dpbusd_epi32(_mm256_slli_epi32(sums, 7), codes, Load256(x->codes + 32 * g));
+  }
+  HT_INLINE void AddOne(int g, __m256i products, float step, float minimum) {
+    others = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_set1_ps(step * x->scale), others);
+    const float taken = (step * kOffset + minimum) * x->sum[g];
+    others = _mm256_sub_ps(others, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
 };
 
@@ -157,22 +191,19 @@ void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, in
   for (int64_t r = 0; r < count; r += 4, rows += 4 * row_bytes) {
     const int64_t n = std::min<int64_t>(4, count - r);
     Sink sa(x), sb(x), sc(x), se(x);
-    for (int plane = 0; plane < C::kForm.planes; ++plane) {
-      C a(grid, rows, 0, plane);
-      C b(grid, rows + std::min<int64_t>(1, n - 1) * row_bytes, 0, plane);
-      C c(grid, rows + std::min<int64_t>(2, n - 1) * row_bytes, 0, plane);
-      C e(grid, rows + std::min<int64_t>(3, n - 1) * row_bytes, 0, plane);
-      sa.x = sb.x = sc.x = se.x = x;
-      for (int64_t i = 0; i < steps; ++i) {
-        if (plane == 0) PrefetchAhead(rows, i * step_bytes, step_bytes);
-        a.Step(sa);
-        b.Step(sb);
-        c.Step(sc);
-        e.Step(se);
-        sa.x = sb.x = sc.x = se.x = x + i + 1;
-      }
-      if (rest > 0) a.Rest(sa, rest), b.Rest(sb, rest), c.Rest(sc, rest), e.Rest(se, rest);
+    C a(grid, rows, 0, 0);
+    C b(grid, rows + std::min<int64_t>(1, n - 1) * row_bytes, 0, 0);
+    C c(grid, rows + std::min<int64_t>(2, n - 1) * row_bytes, 0, 0);
+    C e(grid, rows + std::min<int64_t>(3, n - 1) * row_bytes, 0, 0);
+    for (int64_t i = 0; i < steps; ++i) {
+      PrefetchAhead(rows, i * step_bytes, step_bytes);
+      a.Step(sa);
+      b.Step(sb);
+      c.Step(sc);
+      e.Step(se);
+      sa.x = sb.x = sc.x = se.x = x + i + 1;
     }
+    if (rest > 0) a.Rest(sa, rest), b.Rest(sb, rest), c.Rest(sc, rest), e.Rest(se, rest);
     float sums[4];
     _mm_storeu_ps(sums, Sums256(sa.Sum(), sb.Sum(), sc.Sum(), se.Sum()));
     std::copy(sums, sums + n, y + r);
@@ -182,6 +213,7 @@ void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, in
 // One row's stretch as a panel wants it before rows are turned.
 template <class C, class Product>
 struct RowOfPanel {
+  static constexpr bool kPlanes = false;
   uint8_t* codes;  // [256]
   float* steps;    // [16]
   float* minima;   // [16]
@@ -196,6 +228,10 @@ struct RowOfPanel {
     _mm256_store_ps(minima, l);
     _mm256_store_ps(minima + 8, h);
   }
+#if defined(HT_VNNI_UNIT)
+  HT_INLINE void Steps(__m512 s) { _mm512_store_ps(steps, s); }
+  HT_INLINE void Minima(__m512 m) { _mm512_store_ps(minima, m); }
+#endif
   HT_INLINE void Clear() {
     std::fill_n(steps, 8, 0.0f);
     std::fill_n(minima, 8, 0.0f);

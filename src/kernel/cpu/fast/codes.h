@@ -8,7 +8,8 @@
 // sink(j, c) for j = 0 ... 7 with the codes of columns 32j to 32j + 31 in their order. A weight is
 //   step * (code - offset) - minimum
 // Where this is compiled for AVX-512 VNNI, Visit may instead call sink.Pair(p, c) for p = 0 ... 3
-// with the codes of columns 64p to 64p + 63, signed ones with 128 added.
+// with the codes of columns 64p to 64p + 63, signed ones with 128 added, and it must give the steps
+// and minima of 16 groups as one vector each.
 // Grids whose blocks are one group of 32 derive from CodesOfGroups<G>, below, and say what one
 // block holds. One description serves all instruction sets: it is AVX2 throughout, and compiled
 // once more with AVX-512 VNNI around it (kernel/cpu/rounded_unit.cc.in). code_kernels.h makes the
@@ -141,6 +142,14 @@ HT_INLINE __m512i NibblePairs512(const uint8_t* blocks, int p) {
   const __m512i index = _mm512_add_epi16(steps, Halves16(first, second));
   const __m512i twice = _mm512_permutexvar_epi16(index, _mm512_loadu_si512(blocks + from));
   return _mm512_and_si512(_mm512_srlv_epi32(twice, Nibbles512Shifts()), _mm512_set1_epi8(15));
+}
+
+// 16 bytes as numbers.
+HT_INLINE __m512 Unsigned512(__m128i bytes) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+}
+HT_INLINE __m512 Signed512(__m128i bytes) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
 
 // The levels, with 128 added, of 64 codes.

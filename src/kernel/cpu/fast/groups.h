@@ -1,13 +1,14 @@
 // The grids of grid/grouped.h in products with rounded activations: 4- and 8-bit codes in groups
-// that are whole multiples of 32. Steps and zeros are read where a group begins.
+// that are whole multiples of 32.
 //
 // Levels that are no integers (NF4, FP4, E2M1) are cut to 15 bits, 1/32,512 of the largest at most
-// away, and multiplied in two planes of signed bytes: level = (128 * high + low) / 16256 * largest.
+// away, and become two bytes, level = (128 * high + low) / 16256 * largest. One token meets both at
+// once, a panel holds one of the two planes.
 
 #pragma once
 
 #include <algorithm>
-#include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <span>
@@ -19,30 +20,29 @@
 
 namespace halftone {
 
-// One of the two planes of a grid's levels: level = sum over planes of unit * code.
-struct LevelPlane {
-  alignas(16) int8_t codes[16];
+// The 16 levels of a grid as two planes of bytes: level = unit * (128 * high + low).
+struct LevelPlanes {
+  alignas(16) int8_t low[16];
+  alignas(16) int8_t high[16];
   float unit;
 };
 
-inline std::array<LevelPlane, 2> SplitLevels(std::span<const float> levels) {
+inline LevelPlanes SplitLevels(std::span<const float> levels) {
   constexpr float kLargest = 127 * 128;
   float largest = 0;
   for (const float level : levels) largest = std::max(largest, std::fabs(level));
-  std::array<LevelPlane, 2> planes{};
+  LevelPlanes planes{};
   for (int code = 0; code < 16; ++code) {
     const auto whole = static_cast<int>(std::lrint(levels[code] / largest * kLargest));
     const int high = (whole + 64) >> 7;
-    planes[0].codes[code] = static_cast<int8_t>(whole - 128 * high);
-    planes[1].codes[code] = static_cast<int8_t>(high);
+    planes.low[code] = static_cast<int8_t>(whole - 128 * high);
+    planes.high[code] = static_cast<int8_t>(high);
   }
-  planes[0].unit = largest / kLargest;
-  planes[1].unit = 128 * planes[0].unit;
+  planes.unit = largest / kLargest;
   return planes;
 }
 
-// The low plane and the high one of a grid with 16 levels that are no integers.
-inline const std::array<LevelPlane, 2>& PlanesOf(const Grid& grid) {
+inline const LevelPlanes& PlanesOf(const Grid& grid) {
   switch (grid.grouped->levels) {
     case GroupedLevels::kNf4: {
       static const auto nf4 = SplitLevels(LevelsOfCodes(grid));
@@ -61,123 +61,259 @@ inline const std::array<LevelPlane, 2>& PlanesOf(const Grid& grid) {
 
 HT_BEGIN_AVX2
 
-// Walks along a row, 32 columns at a time.
-struct GroupWalk {
-  const uint8_t* block;
-  const GroupedSpec* spec;
-  int64_t group, within;
-  int bytes, header;
-  float step = 0, zero = 0;
+// The parts of a block.
+struct GroupParts {
+  Real scale;
+  float after;
+  int64_t bytes, header;
 
-  HT_INLINE GroupWalk(const Grid& grid, const uint8_t* row, int64_t column)
-      : block(row + column / grid.block * grid.bytes),
-        spec(grid.grouped),
-        group(grid.block),
-        within(column % grid.block),
+  HT_INLINE explicit GroupParts(const Grid& grid)
+      : scale(grid.grouped->scale),
+        after(grid.grouped->after),
         bytes(grid.bytes),
-        header(grid.bytes - grid.block * grid.grouped->bits / 8) {
-    Read();
-  }
+        header(grid.bytes - grid.block * grid.grouped->bits / 8) {}
 
-  // The next 32 codes; step and zero are theirs until the next call.
-  template <int kBits>
-  HT_INLINE const uint8_t* Next() {
-    if (within == group) {
-      block += bytes;
-      within = 0;
-      Read();
-    }
-    const uint8_t* codes = block + header + within * kBits / 8;
-    within += 32;
-    return codes;
-  }
-
- private:
-  HT_INLINE void Read() {
-    if (spec->scale == Real::kF16) {
-      step = Half256(block);
+  HT_INLINE float Step(const uint8_t* block) const {
+    if (scale == Real::kF16) return Half256(block) * after;
+    uint32_t bits = 0;
+    if (scale == Real::kF32) {
+      std::memcpy(&bits, block, 4);
     } else {
-      uint32_t bits = 0;
-      if (spec->scale == Real::kF32) {
-        std::memcpy(&bits, block, 4);
-      } else {
-        std::memcpy(reinterpret_cast<uint8_t*>(&bits) + 2, block, 2);
-      }
-      std::memcpy(&step, &bits, 4);
+      std::memcpy(reinterpret_cast<uint8_t*>(&bits) + 2, block, 2);
     }
-    step *= spec->after;
-    zero = block[header - 1];  // anything where integers are symmetric
+    return std::bit_cast<float>(bits) * after;
   }
+  // Anything where integers are symmetric.
+  HT_INLINE float Zero(const uint8_t* block) const { return block[header - 1]; }
 };
 
-// Kinds: the form, the codes of 32 columns, and the step and minimum of the walk's group.
+// Kinds: the form, the codes of 32 columns or of 64, and the step and minimum of a group with the
+// scale `step` and that zero. Give hands codes to a sink.
 struct FourBits {
   static constexpr PanelForm kForm{.offset = 8};
   static constexpr int kBits = 4;
   HT_INLINE FourBits(const Grid& /*grid*/, int /*plane*/) {}
-  HT_INLINE __m256i Of(const uint8_t* codes) const { return Nibbles256(codes); }
-  HT_INLINE float Step(const GroupWalk& walk) const { return walk.step; }
-  HT_INLINE float Minimum(const GroupWalk& /*walk*/) const { return 0; }
+  template <class Sink>
+  HT_INLINE void Give(Sink& sink, int j, const uint8_t* codes) const {
+    sink(j, Nibbles256(codes));
+  }
+  template <class Sink>
+  HT_INLINE void GivePair([[maybe_unused]] Sink& sink, [[maybe_unused]] int p,
+                          [[maybe_unused]] const uint8_t* codes) const {
+#if defined(HT_VNNI_UNIT)
+    sink.Pair(p, NibblePairs512(Load256(codes)));
+#endif
+  }
+  template <class Sink>
+  HT_INLINE void GiveOne(Sink& sink, int g, const uint8_t* codes, float step, float minimum) const {
+    sink.One(g, Nibbles256(codes), step, minimum);
+  }
+  HT_INLINE float Step(float step) const { return step; }
+  HT_INLINE float Minimum(float /*step*/, float /*zero*/) const { return 0; }
 };
 
 struct FourBitsWithZero : FourBits {
   static constexpr PanelForm kForm{.minima = true};
   HT_INLINE FourBitsWithZero(const Grid& grid, int plane) : FourBits(grid, plane) {}
-  HT_INLINE float Minimum(const GroupWalk& walk) const { return walk.step * walk.zero; }
+  HT_INLINE float Minimum(float step, float zero) const { return step * zero; }
 };
 
 struct EightBits {
   static constexpr PanelForm kForm{.wide = true};
   static constexpr int kBits = 8;
   HT_INLINE EightBits(const Grid& /*grid*/, int /*plane*/) {}
-  HT_INLINE __m256i Of(const uint8_t* codes) const {
+  template <class Sink>
+  HT_INLINE void Give(Sink& sink, int j, const uint8_t* codes) const {
+    sink(j, Of(codes));
+  }
+  template <class Sink>
+  HT_INLINE void GivePair([[maybe_unused]] Sink& sink, [[maybe_unused]] int p,
+                          [[maybe_unused]] const uint8_t* codes) const {
+#if defined(HT_VNNI_UNIT)
+    sink.Pair(p, _mm512_loadu_si512(codes));
+#endif
+  }
+  template <class Sink>
+  HT_INLINE void GiveOne(Sink& sink, int g, const uint8_t* codes, float step, float minimum) const {
+    sink.One(g, Of(codes), step, minimum);
+  }
+  HT_INLINE float Step(float step) const { return step; }
+  HT_INLINE float Minimum(float /*step*/, float /*zero*/) const { return 0; }
+
+ private:
+  HT_INLINE static __m256i Of(const uint8_t* codes) {
     return _mm256_xor_si256(Load256(codes), _mm256_set1_epi8(-128));
   }
-  HT_INLINE float Step(const GroupWalk& walk) const { return walk.step; }
-  HT_INLINE float Minimum(const GroupWalk& /*walk*/) const { return 0; }
 };
 
 struct EightBitsWithZero : EightBits {
   static constexpr PanelForm kForm{.minima = true, .wide = true};
   HT_INLINE EightBitsWithZero(const Grid& grid, int plane) : EightBits(grid, plane) {}
-  HT_INLINE float Minimum(const GroupWalk& walk) const { return walk.step * (walk.zero - 128); }
+  HT_INLINE float Minimum(float step, float zero) const { return step * (zero - 128); }
 };
 
 struct Levels16 {
   static constexpr PanelForm kForm{.wide = true, .planes = 2};
   static constexpr int kBits = 4;
-  __m128i levels;
+  __m128i low, high;
   float unit;
+  int plane;
 
-  HT_INLINE Levels16(const Grid& grid, int plane) {
-    const LevelPlane& own = PlanesOf(grid)[plane];
-    levels = _mm_load_si128(reinterpret_cast<const __m128i*>(own.codes));
-    unit = own.unit;
+  HT_INLINE Levels16(const Grid& grid, int which) : plane(which) {
+    const LevelPlanes& planes = PlanesOf(grid);
+    low = _mm_load_si128(reinterpret_cast<const __m128i*>(planes.low));
+    high = _mm_load_si128(reinterpret_cast<const __m128i*>(planes.high));
+    unit = planes.unit;
   }
-  HT_INLINE __m256i Of(const uint8_t* codes) const { return LookUp256(levels, Nibbles256(codes)); }
-  HT_INLINE float Step(const GroupWalk& walk) const { return walk.step * unit; }
-  HT_INLINE float Minimum(const GroupWalk& /*walk*/) const { return 0; }
+  template <class Sink>
+  HT_INLINE void Give(Sink& sink, int j, const uint8_t* codes) const {
+    const __m256i four = Nibbles256(codes);
+    if constexpr (Sink::kPlanes) {
+      sink.Planes(j, LookUp256(low, four), LookUp256(high, four));
+    } else {
+      sink(j, LookUp256(plane == 0 ? low : high, four));
+    }
+  }
+  template <class Sink>
+  HT_INLINE void GivePair([[maybe_unused]] Sink& sink, [[maybe_unused]] int p,
+                          [[maybe_unused]] const uint8_t* codes) const {
+#if defined(HT_VNNI_UNIT)
+    const __m512i four = NibblePairs512(Load256(codes));
+    if constexpr (Sink::kPlanes) {
+      sink.PlanesOfPair(p, LookUp512(low, four), LookUp512(high, four));
+    } else {
+      sink.Pair(p, LookUp512(plane == 0 ? low : high, four));
+    }
+#endif
+  }
+  template <class Sink>
+  HT_INLINE void GiveOne(Sink& sink, int g, const uint8_t* codes, float step, float minimum) const {
+    const __m256i four = Nibbles256(codes);
+    if constexpr (Sink::kPlanes) {
+      sink.OneOfPlanes(g, LookUp256(low, four), LookUp256(high, four), step);
+    } else {
+      sink.One(g, LookUp256(plane == 0 ? low : high, four), step, minimum);
+    }
+  }
+  HT_INLINE float Step(float step) const { return step * (plane == 0 ? unit : 128 * unit); }
+  HT_INLINE float Minimum(float /*step*/, float /*zero*/) const { return 0; }
 };
 
-// Reads rows as CodesOfBlocks does.
-template <class Kind>
+// Reads rows as CodesOfBlocks does. kGroup: columns of a group, of which 256 are a multiple; or 0:
+// the group is a multiple of 256, or the row; or 32 for any other multiple of 32.
+template <class Kind, int kGroup>
 struct CodesOfGroupedRows {
   static constexpr PanelForm kForm = Kind::kForm;
   Kind kind;
-  GroupWalk walk;
+  GroupParts parts;
+  const uint8_t* block;
+  int64_t group, within;  // columns of a block, and those of the present one that were read
 
   HT_INLINE CodesOfGroupedRows(const Grid& grid, const uint8_t* row, int64_t stretch, int plane)
-      : kind(grid, plane), walk(grid, row, stretch * kRoundedColumns) {}
+      : kind(grid, plane), parts(grid), group(grid.block) {
+    const int64_t column = stretch * kRoundedColumns;
+    block = row + column / group * parts.bytes;
+    within = column % group;
+  }
 
   template <class Sink>
   HT_INLINE void Step(Sink& sink) {
+    if constexpr (kGroup == 0) {
+      StepOfLong(sink);
+    } else if constexpr (kGroup == 32) {
+      StepOfAny(sink);
+    } else {
+      StepOfShort(sink);
+    }
+  }
+
+  template <class Sink>
+  HT_INLINE void Rest(Sink& sink, int64_t columns) {
+    sink.Clear();
+    for (int g = 0; g < columns / 32; ++g) {
+      const uint8_t* codes = Next();
+      kind.GiveOne(sink, g, codes, kind.Step(parts.Step(block)), Minimum());
+    }
+  }
+
+ private:
+  HT_INLINE float Minimum() const {
+    return kForm.minima ? kind.Minimum(parts.Step(block), parts.Zero(block)) : 0;
+  }
+  HT_INLINE void NextBlock() {
+    if (within < group) return;
+    block += parts.bytes;
+    within = 0;
+  }
+  // The next 32 columns; `block` is theirs.
+  HT_INLINE const uint8_t* Next() {
+    NextBlock();
+    const uint8_t* codes = block + parts.header + within * Kind::kBits / 8;
+    within += 32;
+    return codes;
+  }
+  // 256 columns whose codes lie together at `codes`, from pair `first` on.
+  template <int kPairs, class Sink>
+  HT_INLINE void Give(Sink& sink, int first, const uint8_t* codes) const {
+    constexpr int kBytes = 8 * Kind::kBits;  // of a pair
+#pragma GCC unroll 4
+    for (int p = 0; p < kPairs; ++p) {
+#if defined(HT_VNNI_UNIT)
+      kind.GivePair(sink, first + p, codes + p * kBytes);
+#else
+      kind.Give(sink, 2 * (first + p), codes + p * kBytes);
+      kind.Give(sink, 2 * (first + p) + 1, codes + p * kBytes + kBytes / 2);
+#endif
+    }
+  }
+
+  template <class Sink>
+  HT_INLINE void StepOfLong(Sink& sink) {
+    NextBlock();
+    sink.Steps(_mm256_set1_ps(kind.Step(parts.Step(block))));
+    if constexpr (kForm.minima) sink.Minima(_mm256_set1_ps(Minimum()));
+    Give<4>(sink, 0, block + parts.header + within * Kind::kBits / 8);
+    within += kRoundedColumns;
+  }
+
+  // Groups of 64 or 128. All of a block are read when the next step comes.
+  template <class Sink>
+  HT_INLINE void StepOfShort(Sink& sink) {
+    constexpr int kBlocks = kRoundedColumns / kGroup, kPairs = kGroup / 64;
+    alignas(32) float steps[8], minima[8];
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) {
+      const uint8_t* at = block + b * parts.bytes;
+      const float step = parts.Step(at);
+      const float minimum = kForm.minima ? kind.Minimum(step, parts.Zero(at)) : 0;
+#pragma GCC unroll 4
+      for (int i = 0; i < 8 / kBlocks; ++i) {
+        steps[8 / kBlocks * b + i] = kind.Step(step);
+        minima[8 / kBlocks * b + i] = minimum;
+      }
+    }
+    sink.Steps(_mm256_setr_ps(steps[0], steps[1], steps[2], steps[3], steps[4], steps[5], steps[6],
+                              steps[7]));
+    if constexpr (kForm.minima) {
+      sink.Minima(_mm256_setr_ps(minima[0], minima[1], minima[2], minima[3], minima[4], minima[5],
+                                 minima[6], minima[7]));
+    }
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) {
+      Give<kPairs>(sink, kPairs * b, block + b * parts.bytes + parts.header);
+    }
+    block += kBlocks * parts.bytes;
+  }
+
+  template <class Sink>
+  HT_INLINE void StepOfAny(Sink& sink) {
     const uint8_t* codes[8];
     float steps[8], minima[8];
 #pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) {
-      codes[j] = walk.Next<Kind::kBits>();
-      steps[j] = kind.Step(walk);
-      minima[j] = kind.Minimum(walk);
+      codes[j] = Next();
+      steps[j] = kind.Step(parts.Step(block));
+      minima[j] = Minimum();
     }
     sink.Steps(_mm256_setr_ps(steps[0], steps[1], steps[2], steps[3], steps[4], steps[5], steps[6],
                               steps[7]));
@@ -186,25 +322,21 @@ struct CodesOfGroupedRows {
                                  minima[6], minima[7]));
     }
 #pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) sink(j, kind.Of(codes[j]));
-  }
-
-  template <class Sink>
-  HT_INLINE void Rest(Sink& sink, int64_t columns) {
-    sink.Clear();
-    for (int g = 0; g < columns / 32; ++g) {
-      const __m256i codes = kind.Of(walk.Next<Kind::kBits>());
-      sink.One(g, codes, kind.Step(walk), kind.Minimum(walk));
-    }
+    for (int j = 0; j < 8; ++j) kind.Give(sink, j, codes[j]);
   }
 };
 
 HT_END_TARGET
 
 template <class Kind>
-static RoundedKernels KernelsOf() {
-  using C = CodesOfGroupedRows<Kind>;
-  return kRounded<C, DotCodesHere<C>>;
+static RoundedKernels KernelsOf(const Grid& grid) {
+  const auto of = []<class C>() { return kRounded<C, DotCodesHere<C>>; };
+  if (grid.grouped->group == 0 || grid.block % kRoundedColumns == 0) {
+    return of.template operator()<CodesOfGroupedRows<Kind, 0>>();
+  }
+  if (grid.block == 128) return of.template operator()<CodesOfGroupedRows<Kind, 128>>();
+  if (grid.block == 64) return of.template operator()<CodesOfGroupedRows<Kind, 64>>();
+  return of.template operator()<CodesOfGroupedRows<Kind, 32>>();
 }
 
 // The kernels of a grid of the family on the instruction set that this unit is compiled for.
@@ -213,14 +345,14 @@ static RoundedKernels RoundedOfGroups(const Grid& grid) {
   if (grid.block % 32 != 0) return {};
   if (spec.levels == GroupedLevels::kInteger) {
     if (spec.bits == 4) {
-      return spec.symmetric ? KernelsOf<FourBits>() : KernelsOf<FourBitsWithZero>();
+      return spec.symmetric ? KernelsOf<FourBits>(grid) : KernelsOf<FourBitsWithZero>(grid);
     }
     if (spec.bits == 8) {
-      return spec.symmetric ? KernelsOf<EightBits>() : KernelsOf<EightBitsWithZero>();
+      return spec.symmetric ? KernelsOf<EightBits>(grid) : KernelsOf<EightBitsWithZero>(grid);
     }
     return {};
   }
-  return spec.bits == 4 ? KernelsOf<Levels16>() : RoundedKernels{};
+  return spec.bits == 4 ? KernelsOf<Levels16>(grid) : RoundedKernels{};
 }
 
 }  // namespace halftone

@@ -17,7 +17,7 @@ struct Codes<Q3_K> {
 
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
-    const __m256 d = _mm256_set1_ps(Half256(block + 108));
+    const float step = Half256(block + 108);
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block + 96));
     const __m128i low =
         _mm_and_si128(_mm_unpacklo_epi64(bytes, _mm_srli_epi16(bytes, 4)), _mm_set1_epi8(15));
@@ -28,9 +28,8 @@ struct Codes<Q3_K> {
                       _mm_set1_epi8(3)),
         4);
     const __m128i scales = _mm_sub_epi8(_mm_or_si128(low, high), _mm_set1_epi8(32));
-    sink.Steps(_mm256_mul_ps(d, Signed256(scales)),
-               _mm256_mul_ps(d, Signed256(_mm_srli_si128(scales, 8))));
 #if defined(HT_VNNI_UNIT)
+    sink.Steps(_mm512_mul_ps(_mm512_set1_ps(step), Signed512(scales)));
     const __m512i top = Twice512(block);
 #pragma GCC unroll 4
     for (int p = 0; p < 4; ++p) {
@@ -39,6 +38,9 @@ struct Codes<Q3_K> {
                                 2 * p + 1));
     }
 #else
+    const __m256 d = _mm256_set1_ps(step);
+    sink.Steps(_mm256_mul_ps(d, Signed256(scales)),
+               _mm256_mul_ps(d, Signed256(_mm_srli_si128(scales, 8))));
     const __m256i third = Load256(block), two = _mm256_set1_epi8(3), four = _mm256_set1_epi8(4);
 #pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) {

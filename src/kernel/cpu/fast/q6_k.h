@@ -103,11 +103,10 @@ struct Codes<Q6_K> {
 
   template <class Sink>
   HT_INLINE static void Visit(const uint8_t* block, Sink& sink) {
-    const __m256 d = _mm256_set1_ps(Half256(block + 208));
     const __m128i scales = Load128(block + 192);
-    sink.Steps(_mm256_mul_ps(d, Signed256(scales)),
-               _mm256_mul_ps(d, Signed256(_mm_srli_si128(scales, 8))));
+    const float step = Half256(block + 208);
 #if defined(HT_VNNI_UNIT)
+    sink.Steps(_mm512_mul_ps(_mm512_set1_ps(step), Signed512(scales)));
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       const __m512i low = _mm512_loadu_si512(block + 64 * half);
@@ -117,6 +116,9 @@ struct Codes<Q6_K> {
                 Six(_mm512_srli_epi16(low, 4), _mm512_srlv_epi16(high, Halves16(0, 2))));
     }
 #else
+    const __m256 d = _mm256_set1_ps(step);
+    sink.Steps(_mm256_mul_ps(d, Signed256(scales)),
+               _mm256_mul_ps(d, Signed256(_mm_srli_si128(scales, 8))));
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       const __m256i low0 = Load256(block + 64 * half), low1 = Load256(block + 64 * half + 32);
