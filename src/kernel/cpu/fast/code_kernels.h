@@ -69,7 +69,7 @@ struct DotCodes256 {
   }
   HT_INLINE __m256i Products(int j, __m256i codes) const {
     const __m256i sums = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j));
-    if ((x->large >> j & 1) == 0) [[likely]] return sums;
+    if ((x->large & (1u << j)) == 0) [[likely]] return sums;
     const __m256i high = Product::template Of<kForm.wide>(codes, Load256(x->high + 32 * j));
     return _mm256_add_epi32(sums, _mm256_slli_epi32(high, 7));
   }
@@ -141,7 +141,12 @@ struct DotCodes512 {
     PlanesOfPair(j / 2, _mm512_xor_si512(low, top), _mm512_xor_si512(high, top));
   }
   HT_INLINE void PlanesOfPair(int p, __m512i l, __m512i h) {
-    Add(p, _mm512_add_epi32(Products(p, l), _mm512_slli_epi32(Products(p, h), 7)));
+    if (Large(p)) [[unlikely]] {
+      return Add(p, _mm512_add_epi32(Products(p, l), _mm512_slli_epi32(Products(p, h), 7)));
+    }
+    const __m512i token = _mm512_load_si512(x->codes + 64 * p);
+    const __m512i high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), h, token);
+    Add(p, _mm512_dpbusd_epi32(_mm512_slli_epi32(high, 7), l, token));
   }
   HT_INLINE __m256 Sum() const {
     return _mm256_add_ps(_mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1)),
@@ -159,9 +164,10 @@ struct DotCodes512 {
     const __m512i group = _mm512_add_epi32(lanes, _mm512_set1_epi32(64 * p / kForm.group));
     sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_permutexvar_ps(group, steps), sum);
   }
+  HT_INLINE bool Large(int p) const { return (x->large & (3u << 2 * p)) != 0; }
   HT_INLINE __m512i Products(int p, __m512i codes) const {
     __m512i sums = _mm512_setzero_si512();
-    if ((x->large >> 2 * p & 3) != 0) [[unlikely]] {
+    if (Large(p)) [[unlikely]] {
       const __m512i high = _mm512_load_si512(x->high + 64 * p);
       sums = _mm512_slli_epi32(_mm512_dpbusd_epi32(sums, codes, high), 7);
     }

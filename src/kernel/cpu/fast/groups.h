@@ -83,12 +83,43 @@ struct GroupParts {
     }
     return std::bit_cast<float>(bits) * after;
   }
+  // The steps of kBlocks blocks, at most four, in the first lanes.
+  template <int kBlocks>
+  HT_INLINE __m128 Steps(const uint8_t* blocks) const {
+    int32_t words[4] = {};
+    if (scale == Real::kF32) {
+#pragma GCC unroll 4
+      for (int b = 0; b < kBlocks; ++b) std::memcpy(&words[b], blocks + b * bytes, 4);
+    } else {
+      uint16_t halves[4] = {};
+#pragma GCC unroll 4
+      for (int b = 0; b < kBlocks; ++b) std::memcpy(&halves[b], blocks + b * bytes, 2);
+      if (scale == Real::kF16) {
+        return Scaled(_mm_cvtph_ps(
+            _mm_setr_epi16(halves[0], halves[1], halves[2], halves[3], 0, 0, 0, 0)));
+      }
+#pragma GCC unroll 4
+      for (int b = 0; b < kBlocks; ++b) words[b] = halves[b] << 16;
+    }
+    return Scaled(_mm_castsi128_ps(_mm_setr_epi32(words[0], words[1], words[2], words[3])));
+  }
+  template <int kBlocks>
+  HT_INLINE __m128 Zeros(const uint8_t* blocks) const {
+    const uint8_t* at = blocks + header - 1;
+    int32_t zeros[4] = {};
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) zeros[b] = at[b * bytes];
+    return _mm_cvtepi32_ps(_mm_setr_epi32(zeros[0], zeros[1], zeros[2], zeros[3]));
+  }
   // Anything where integers are symmetric.
   HT_INLINE float Zero(const uint8_t* block) const { return block[header - 1]; }
+
+ private:
+  HT_INLINE __m128 Scaled(__m128 scales) const { return _mm_mul_ps(scales, _mm_set1_ps(after)); }
 };
 
-// Kinds: the form, the codes of 32 columns or of 64, and the step and minimum of a group with the
-// scale `step` and that zero. Give hands codes to a sink.
+// Kinds: the form, what a step is in scales (Unit), which zero stands for none (kZero, where there
+// are zeros), and how a sink is given the codes of 32 columns, of 64, or of 32 at a row's end.
 struct FourBits {
   static constexpr PanelForm kForm{.offset = 8};
   static constexpr int kBits = 4;
@@ -108,14 +139,13 @@ struct FourBits {
   HT_INLINE void GiveOne(Sink& sink, int g, const uint8_t* codes, float step, float minimum) const {
     sink.One(g, Nibbles256(codes), step, minimum);
   }
-  HT_INLINE float Step(float step) const { return step; }
-  HT_INLINE float Minimum(float /*step*/, float /*zero*/) const { return 0; }
+  HT_INLINE float Unit() const { return 1; }
 };
 
 struct FourBitsWithZero : FourBits {
   static constexpr PanelForm kForm{.minima = true};
+  static constexpr float kZero = 0;
   HT_INLINE FourBitsWithZero(const Grid& grid, int plane) : FourBits(grid, plane) {}
-  HT_INLINE float Minimum(float step, float zero) const { return step * zero; }
 };
 
 struct EightBits {
@@ -137,8 +167,7 @@ struct EightBits {
   HT_INLINE void GiveOne(Sink& sink, int g, const uint8_t* codes, float step, float minimum) const {
     sink.One(g, Of(codes), step, minimum);
   }
-  HT_INLINE float Step(float step) const { return step; }
-  HT_INLINE float Minimum(float /*step*/, float /*zero*/) const { return 0; }
+  HT_INLINE float Unit() const { return 1; }
 
  private:
   HT_INLINE static __m256i Of(const uint8_t* codes) {
@@ -148,8 +177,8 @@ struct EightBits {
 
 struct EightBitsWithZero : EightBits {
   static constexpr PanelForm kForm{.minima = true, .wide = true};
+  static constexpr float kZero = 128;
   HT_INLINE EightBitsWithZero(const Grid& grid, int plane) : EightBits(grid, plane) {}
-  HT_INLINE float Minimum(float step, float zero) const { return step * (zero - 128); }
 };
 
 struct Levels16 {
@@ -195,8 +224,7 @@ struct Levels16 {
       sink.One(g, LookUp256(plane == 0 ? low : high, four), step, minimum);
     }
   }
-  HT_INLINE float Step(float step) const { return step * (plane == 0 ? unit : 128 * unit); }
-  HT_INLINE float Minimum(float /*step*/, float /*zero*/) const { return 0; }
+  HT_INLINE float Unit() const { return plane == 0 ? unit : 128 * unit; }
 };
 
 // Reads rows as CodesOfBlocks does. kGroup: columns of a group, of which 256 are a multiple; or 0:
@@ -232,13 +260,14 @@ struct CodesOfGroupedRows {
     sink.Clear();
     for (int g = 0; g < columns / 32; ++g) {
       const uint8_t* codes = Next();
-      kind.GiveOne(sink, g, codes, kind.Step(parts.Step(block)), Minimum());
+      kind.GiveOne(sink, g, codes, kind.Unit() * parts.Step(block), Minimum());
     }
   }
 
  private:
   HT_INLINE float Minimum() const {
-    return kForm.minima ? kind.Minimum(parts.Step(block), parts.Zero(block)) : 0;
+    if constexpr (kForm.minima) return parts.Step(block) * (parts.Zero(block) - Kind::kZero);
+    return 0;
   }
   HT_INLINE void NextBlock() {
     if (within < group) return;
@@ -270,7 +299,7 @@ struct CodesOfGroupedRows {
   template <class Sink>
   HT_INLINE void StepOfLong(Sink& sink) {
     NextBlock();
-    sink.Steps(_mm256_set1_ps(kind.Step(parts.Step(block))));
+    sink.Steps(_mm256_set1_ps(kind.Unit() * parts.Step(block)));
     if constexpr (kForm.minima) sink.Minima(_mm256_set1_ps(Minimum()));
     Give<4>(sink, 0, block + parts.header + within * Kind::kBits / 8);
     within += kRoundedColumns;
@@ -280,23 +309,17 @@ struct CodesOfGroupedRows {
   template <class Sink>
   HT_INLINE void StepOfShort(Sink& sink) {
     constexpr int kBlocks = kRoundedColumns / kGroup, kPairs = kGroup / 64;
-    alignas(32) float steps[8], minima[8];
-#pragma GCC unroll 4
-    for (int b = 0; b < kBlocks; ++b) {
-      const uint8_t* at = block + b * parts.bytes;
-      const float step = parts.Step(at);
-      const float minimum = kForm.minima ? kind.Minimum(step, parts.Zero(at)) : 0;
-#pragma GCC unroll 4
-      for (int i = 0; i < 8 / kBlocks; ++i) {
-        steps[8 / kBlocks * b + i] = kind.Step(step);
-        minima[8 / kBlocks * b + i] = minimum;
-      }
-    }
-    sink.Steps(_mm256_setr_ps(steps[0], steps[1], steps[2], steps[3], steps[4], steps[5], steps[6],
-                              steps[7]));
+    const auto spread = [](__m128 blocks) {
+      const __m256i lanes = kBlocks == 2 ? _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1)
+                                         : _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+      return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(blocks), lanes);
+    };
+    const __m128 steps = parts.template Steps<kBlocks>(block);
+    sink.Steps(spread(_mm_mul_ps(steps, _mm_set1_ps(kind.Unit()))));
     if constexpr (kForm.minima) {
-      sink.Minima(_mm256_setr_ps(minima[0], minima[1], minima[2], minima[3], minima[4], minima[5],
-                                 minima[6], minima[7]));
+      const __m128 zeros = parts.template Zeros<kBlocks>(block);
+      const __m128 above = _mm_sub_ps(zeros, _mm_set1_ps(Kind::kZero));
+      sink.Minima(spread(_mm_mul_ps(steps, above)));
     }
 #pragma GCC unroll 4
     for (int b = 0; b < kBlocks; ++b) {
@@ -312,7 +335,7 @@ struct CodesOfGroupedRows {
 #pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) {
       codes[j] = Next();
-      steps[j] = kind.Step(parts.Step(block));
+      steps[j] = kind.Unit() * parts.Step(block);
       minima[j] = Minimum();
     }
     sink.Steps(_mm256_setr_ps(steps[0], steps[1], steps[2], steps[3], steps[4], steps[5], steps[6],
