@@ -70,9 +70,10 @@ HT_INLINE void Prefetch(const uint8_t* rows, int64_t at, int64_t size) {
   }
 }
 
-// Asks for the bytes that lie kPrefetchBytes beyond [at, at + size).
-HT_INLINE void PrefetchAhead(const uint8_t* rows, int64_t at, int64_t size) {
-  Prefetch(rows, at + kPrefetchBytes, size);
+// Asks for the bytes that lie `ahead` beyond [at, at + size).
+HT_INLINE void PrefetchAhead(const uint8_t* rows, int64_t at, int64_t size,
+                             int64_t ahead = kPrefetchBytes) {
+  Prefetch(rows, at + ahead, size);
 }
 
 // Scales wait in memory to be spread over a register: a broadcast from memory costs only a load,
