@@ -25,11 +25,13 @@ def run(command, **options):
 
 
 @functools.cache
-def llama(program):
-    """The path of a program of llama.cpp, which is built if it has to be."""
-    folder = os.environ.get("PEER_BIN")
+def llama(program, isa=None):
+    """The path of a program of llama.cpp, which is built if it has to be: for this machine, or for
+    the instruction set `isa` alone."""
+    folder = None if isa else os.environ.get("PEER_BIN")
     if not folder:
-        folder = run([os.path.join(ROOT, "bench", "peers", "build")]).stdout.strip()
+        build = os.path.join(ROOT, "bench", "peers", "build")
+        folder = run([build, *([isa] if isa else [])]).stdout.strip()
     return os.path.join(folder, program)
 
 

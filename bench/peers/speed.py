@@ -28,10 +28,10 @@ def by_llama_bench(program, extra, path, threads, args):
     return {"generation" if test["n_gen"] else "prompt": test["avg_ts"] for test in done}
 
 
-def sides():
+def sides(isa):
     """Name -> what measures a pair of files once."""
     found = {"halftone": lambda pair, *rest: by_halftone(pair[0], *rest),
-             "llama.cpp": lambda pair, *rest: by_llama_bench(llama("llama-bench"), [], pair[1],
+             "llama.cpp": lambda pair, *rest: by_llama_bench(llama("llama-bench", isa), [], pair[1],
                                                              *rest)}
     program = os.environ.get("PEER_BENCH")
     if program:
@@ -44,10 +44,10 @@ def sides():
 def measure(model, grid, threads, args):
     """One row: for each side the median of each figure over interleaved runs."""
     pair = models.pair(model, grid)
-    runs = {name: [] for name in sides()}
+    runs = {name: [] for name in sides(args.isa)}
     others = Others()
     for _ in range(args.repeats):
-        for name, once in sides().items():
+        for name, once in sides(args.isa).items():
             runs[name].append(once(pair, threads, args))
     medians = {name: {key: statistics.median(r[key] for r in all_) for key in all_[0]}
                for name, all_ in runs.items()}
