@@ -7,6 +7,18 @@
 #include "base/half.h"
 
 namespace halftone {
+namespace {
+
+// 16 bytes in a vector of whatever the processor has (GCC's and Clang's extension).
+using Bytes [[gnu::vector_size(16)]] = uint8_t;
+
+Bytes Load(const uint8_t* p) {
+  Bytes bytes;
+  std::memcpy(&bytes, p, sizeof bytes);
+  return bytes;
+}
+
+}  // namespace
 
 void NibblesToBlock(const uint8_t* packed, FirstNibble first, int n, uint8_t* block) {
   const bool high = first == FirstNibble::kHigh;
@@ -18,15 +30,14 @@ void NibblesToBlock(const uint8_t* packed, FirstNibble first, int n, uint8_t* bl
   }
   // Byte k has codes 2k and 2k + 1; the block's byte i has codes i and i + 16.
   for (int e = 0; e < n; e += 32, packed += 16, block += 16) {
-    uint8_t even[16], odd[16];
-    for (int k = 0; k < 16; ++k) {
-      even[k] = high ? packed[k] >> 4 : packed[k] & 15;
-      odd[k] = high ? packed[k] & 15 : packed[k] >> 4;
-    }
-    for (int k = 0; k < 8; ++k) {
-      block[2 * k] = static_cast<uint8_t>(even[k] | even[8 + k] << 4);
-      block[2 * k + 1] = static_cast<uint8_t>(odd[k] | odd[8 + k] << 4);
-    }
+    const Bytes bytes = Load(packed), low = bytes & 15, top = bytes >> 4;
+    const Bytes even = high ? top : low, odd = high ? low : top;
+    const Bytes lower = __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21,
+                                                6, 22, 7, 23);
+    const Bytes upper = __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13,
+                                                29, 14, 30, 15, 31);
+    const Bytes both = lower | upper << 4;
+    std::memcpy(block, &both, sizeof both);
   }
 }
 
@@ -34,11 +45,13 @@ void NibblesFromBlock(const uint8_t* block, FirstNibble first, int n, uint8_t* p
   const bool high = first == FirstNibble::kHigh;
   if (n % 32 != 0) return NibblesToBlock(block, first, n, packed);
   for (int e = 0; e < n; e += 32, packed += 16, block += 16) {
-    for (int k = 0; k < 16; ++k) {
-      const int at = 2 * k % 16, shift = k < 8 ? 0 : 4;
-      const int even = block[at] >> shift & 15, odd = block[at + 1] >> shift & 15;
-      packed[k] = static_cast<uint8_t>(high ? even << 4 | odd : odd << 4 | even);
-    }
+    const Bytes bytes = Load(block), lower = bytes & 15, upper = bytes >> 4;
+    const Bytes even = __builtin_shufflevector(lower, upper, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20,
+                                               22, 24, 26, 28, 30);
+    const Bytes odd = __builtin_shufflevector(lower, upper, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21,
+                                              23, 25, 27, 29, 31);
+    const Bytes both = high ? odd | even << 4 : even | odd << 4;
+    std::memcpy(packed, &both, sizeof both);
   }
 }
 

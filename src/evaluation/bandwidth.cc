@@ -1,16 +1,13 @@
 // Sequential read bandwidth of memory: the limit that generation is judged against.
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 
+#include "base/pages.h"
 #include "base/thread_pool.h"
 #include "evaluation/read_stream.h"
 #include "halftone/evaluate.h"
@@ -18,8 +15,7 @@
 namespace halftone {
 namespace {
 
-constexpr size_t kBytes = size_t{1} << 29;     // beyond the caches that one core can fill quickly
-constexpr size_t kHugePage = size_t{1} << 21;  // bytes
+constexpr size_t kBytes = size_t{1} << 29;  // beyond the caches that one core can fill quickly
 constexpr int kRepeats = 4;
 constexpr int kStreams = 4;
 constexpr int kAhead = 4096;  // bytes, for the pass that prefetches
@@ -61,26 +57,11 @@ Readers WidestReaders() {
   return {Plain16, Ahead16};
 }
 
-struct Free {
-  void operator()(uint8_t* memory) const { std::free(memory); }
-};
-
-// On huge pages where the system has them: with small ones the tables of pages are the limit.
-std::unique_ptr<uint8_t[], Free> Allocate() {
-  std::unique_ptr<uint8_t[], Free> memory(
-      static_cast<uint8_t*>(std::aligned_alloc(kHugePage, kBytes)));
-  if (memory == nullptr) throw std::bad_alloc();
-#if defined(MADV_HUGEPAGE)
-  ::madvise(memory.get(), kBytes, MADV_HUGEPAGE);
-#endif
-  return memory;
-}
-
 }  // namespace
 
 double MeasureReadBandwidth(int threads) {
   ThreadPool pool(threads);
-  const auto memory = Allocate();
+  const auto memory = AllocatePages(kBytes);
   const size_t piece = kBytes / static_cast<size_t>(pool.threads()) / 4096 * 4096;
   const auto at = [&](int64_t i) { return memory.get() + static_cast<size_t>(i) * piece; };
   // Each thread first touches what it will read: the system puts it near that thread.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/pages.h"
+
 namespace halftone {
 
 int64_t Tensor::rows() const {
@@ -24,17 +26,17 @@ Tensor Loaded(const Tensor& tensor) {
 
 Tensor Loaded(const Tensor& tensor, ThreadPool& pool) {
   if (tensor.source == nullptr) return tensor;
-  auto buffer = std::make_shared<std::vector<uint8_t>>(tensor.bytes());
+  const std::shared_ptr<uint8_t[]> buffer = AllocatePages(tensor.bytes());
   const int64_t rows = tensor.rows();
   const int64_t pieces = std::min<int64_t>(rows, pool.threads() * 8);
   const uint64_t row_bytes = tensor.row_bytes();
   pool.For(pieces, [&](int64_t piece, int) {
     const int64_t begin = rows * piece / pieces, end = rows * (piece + 1) / pieces;
-    tensor.source->Read(begin, end, buffer->data() + static_cast<uint64_t>(begin) * row_bytes);
+    tensor.source->Read(begin, end, buffer.get() + static_cast<uint64_t>(begin) * row_bytes);
   });
   Tensor loaded = tensor;
   loaded.source = nullptr;
-  loaded.data = *buffer;
+  loaded.data = {buffer.get(), tensor.bytes()};
   loaded.owner = buffer;
   return loaded;
 }
