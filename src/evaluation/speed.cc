@@ -117,8 +117,10 @@ void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOp
 
   Progress* progress = options.progress;
   if (progress) progress->Begin("bench", (options.sequences > 1 ? 3 : 2) * options.repeats + 2);
+  // Every page is touched once before anything counts, the buffers of a whole prompt too.
+  prompt();
   reach_depth();
-  generate(std::min<int64_t>(options.generate, 4));  // touches every page once
+  generate(std::min<int64_t>(options.generate, 4));
   std::vector<double> prompt_seconds, generate_seconds;
   for (int r = 0; r < options.repeats; ++r) {
     CheckCancelled(options);
