@@ -37,7 +37,8 @@ std::shared_ptr<uint8_t[]> AllocatePages(uint64_t bytes) {
   if (huge) {
     memory += (kHugePage - reinterpret_cast<uintptr_t>(mapping) % kHugePage) % kHugePage;
 #if defined(MADV_HUGEPAGE)
-    // Not the rest, of which a huge page would be mostly empty. If the system refuses, small pages do.
+    // Not the rest, of which a huge page would be mostly empty. If the system refuses, small pages
+    // do.
     ::madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   }

@@ -32,8 +32,8 @@ void NibblesToBlock(const uint8_t* packed, FirstNibble first, int n, uint8_t* bl
   for (int e = 0; e < n; e += 32, packed += 16, block += 16) {
     const Bytes bytes = Load(packed), low = bytes & 15, top = bytes >> 4;
     const Bytes even = high ? top : low, odd = high ? low : top;
-    const Bytes lower = __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21,
-                                                6, 22, 7, 23);
+    const Bytes lower =
+        __builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     const Bytes upper = __builtin_shufflevector(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13,
                                                 29, 14, 30, 15, 31);
     const Bytes both = lower | upper << 4;

@@ -33,6 +33,8 @@ namespace halftone {
 
 // Elementwise work below this many floats stays on the calling thread.
 inline constexpr int64_t kSplitFloats = 16384;
+// Multiply-adds from which on work is cut into more pieces than usual.
+inline constexpr int64_t kManyPiecesWork = 1 << 28;
 
 constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -121,7 +123,9 @@ void CpuOps::Split(int64_t n, int64_t unit, int64_t work, Body&& body) {
     if (n > 0) body(0, n, 0);
     return;
   }
-  const int64_t pieces = std::min<int64_t>(units, threads() * 4);
+  // Of long work more, so that no thread waits long for another's last one.
+  const int64_t each = work < kManyPiecesWork ? 4 : 16;
+  const int64_t pieces = std::min<int64_t>(units, threads() * each);
   pool_.For(pieces, [&](int64_t piece, int thread) {
     const int64_t begin = units * piece / pieces * unit;
     const int64_t end = std::min(n, units * (piece + 1) / pieces * unit);

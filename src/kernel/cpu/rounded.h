@@ -2,8 +2,8 @@
 //
 // A token's columns are taken 256 at a time, in groups of 32. A group is large where its largest
 // magnitude is above kLarge times the root mean square of the token, or above kLargeBeside times
-// that of the fourth smallest of the eight groups, if that is not 0. With m the largest magnitude of the groups that are
-// not large, M of all,
+// that of the fourth smallest of the eight groups, if that is not 0. With m the largest magnitude
+// of the groups that are not large, M of all,
 //   s    = max(m / 127, M / 16256)
 //   q[i] = x[i] / s rounded to the nearest integer, ties to even                (0 where s is 0)
 //   y[o] = sum over blocks of s * sum_i q[i] * w[o, i]
@@ -41,8 +41,8 @@ struct alignas(64) RoundedBlock {
   int32_t total16[16];
   float sum[8];  // s * total
   float sum16[16];
-  float scale;     // s; NaN in all blocks of a token with a value that is not finite
-  uint32_t large;  // bit g: group g is large
+  float scale;                   // s; NaN in all blocks of a token with a value that is not finite
+  uint32_t large;                // bit g: group g is large
   alignas(64) int8_t high[256];  // h; 0 where groups are not large
 };
 inline constexpr int64_t kRoundedColumns = 256;

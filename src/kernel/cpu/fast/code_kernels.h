@@ -47,8 +47,8 @@ struct DotCodes256 {
   // The codes of group g of 32 alone, for the end of a row; Clear comes first.
   HT_INLINE void Clear() {}
   HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
-    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Products(g, codes)),
-                          _mm256_set1_ps(step * x->scale), sum);
+    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Products(g, codes)), _mm256_set1_ps(step * x->scale),
+                          sum);
     const float taken = (step * kForm.offset + minimum) * x->sum[g];
     sum = _mm256_sub_ps(sum, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
@@ -69,7 +69,8 @@ struct DotCodes256 {
   }
   HT_INLINE __m256i Products(int j, __m256i codes) const {
     const __m256i sums = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j));
-    if ((x->large & (1u << j)) == 0) [[likely]] return sums;
+    if ((x->large & (1u << j)) == 0) [[likely]]
+      return sums;
     const __m256i high = Product::template Of<kForm.wide>(codes, Load256(x->high + 32 * j));
     return _mm256_add_epi32(sums, _mm256_slli_epi32(high, 7));
   }
@@ -93,8 +94,8 @@ struct DotCodes512 {
   static constexpr int kOffset = kPlanes ? 128 * kForm.offset + kForm.offset : kForm.offset;
   const RoundedBlock* x;
   __m512 sum;
-  __m256 others;  // what is not summed over columns: minima, the ends of rows
-  __m512 steps;   // times the token's scales, of 8 or 16 groups
+  __m256 others;              // what is not summed over columns: minima, the ends of rows
+  __m512 steps;               // times the token's scales, of 8 or 16 groups
   __m256i first, first_high;  // of two neighbouring calls
 
   HT_INLINE explicit DotCodes512(const RoundedBlock* blocks)
@@ -109,9 +110,7 @@ struct DotCodes512 {
     steps = _mm512_mul_ps(s, _mm512_set1_ps(x->scale));
   }
   HT_INLINE void Minima(__m256 m) { Take(m, x->sum); }
-  HT_INLINE void Minima(__m512 m) {
-    sum = _mm512_fnmadd_ps(m, _mm512_loadu_ps(x->sum16), sum);
-  }
+  HT_INLINE void Minima(__m512 m) { sum = _mm512_fnmadd_ps(m, _mm512_loadu_ps(x->sum16), sum); }
   HT_INLINE void Clear() {}
   HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
     AddOne(g, Products(g, codes), step, minimum);
@@ -276,7 +275,7 @@ HT_INLINE void Turn16(const float* from, int64_t from_stride, float* to, int64_t
   __m512 a[16], b[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) a[i] = _mm512_load_ps(from + i * from_stride);
-  // 4 x 4 words in each lane of 128 bits, then the lanes.
+    // 4 x 4 words in each lane of 128 bits, then the lanes.
 #pragma GCC unroll 8
   for (int i = 0; i < 16; i += 2) {
     b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
@@ -385,12 +384,14 @@ void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64
     const auto* codes = reinterpret_cast<const float*>(panel.rows);
     auto* turned = reinterpret_cast<float*>(panel.codes);
     for (int64_t k = 0; k < kRoundedColumns / 4; k += kTurned) {
-      TurnWords<Product>(codes + k, kRoundedColumns / 4, turned + k * Panel::kRows + r0, Panel::kRows);
+      TurnWords<Product>(codes + k, kRoundedColumns / 4, turned + k * Panel::kRows + r0,
+                         Panel::kRows);
     }
     for (int64_t g = 0; g < kGroups; g += kTurned) {
       TurnWords<Product>(panel.row_steps + g, 16, panel.step + g * Panel::kRows + r0, Panel::kRows);
       if (C::kForm.minima) {
-        TurnWords<Product>(panel.row_minima + g, 16, panel.minimum + g * Panel::kRows + r0, Panel::kRows);
+        TurnWords<Product>(panel.row_minima + g, 16, panel.minimum + g * Panel::kRows + r0,
+                           Panel::kRows);
       }
     }
   }

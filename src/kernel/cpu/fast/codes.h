@@ -103,8 +103,8 @@ HT_INLINE __m512i Halves32(int low, int high) {
   return _mm512_inserti64x4(_mm512_set1_epi32(low), _mm256_set1_epi32(high), 1);
 }
 
-// Fields of kBits bits: those of each byte of the two halves of `twice` that begin at bits `low` and
-// `high`.
+// Fields of kBits bits: those of each byte of the two halves of `twice` that begin at bits `low`
+// and `high`.
 template <int kBits>
 HT_INLINE __m512i Fields512(__m512i twice, int low, int high) {
   return _mm512_and_si512(_mm512_srlv_epi16(twice, Halves16(low, high)),
@@ -154,8 +154,8 @@ HT_INLINE __m512 Signed512(__m128i bytes) {
 
 // The levels, with 128 added, of 64 codes.
 HT_INLINE __m512i LookUp512(__m128i levels, __m512i codes) {
-  return _mm512_shuffle_epi8(
-      _mm512_broadcast_i32x4(_mm_xor_si128(levels, _mm_set1_epi8(-128))), codes);
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_xor_si128(levels, _mm_set1_epi8(-128))),
+                             codes);
 }
 
 #endif
@@ -201,8 +201,8 @@ struct CodesOfGroups {
   }
 };
 
-// How codes of one row and of a token are multiplied, four columns to a sum of 32 bits. Signed codes
-// (PanelForm::wide) are made unsigned by adding kOffset first, where there is one.
+// How codes of one row and of a token are multiplied, four columns to a sum of 32 bits. Signed
+// codes (PanelForm::wide) are made unsigned by adding kOffset first, where there is one.
 
 // Bytes' products in pairs of 16 bits, which must hold them: a signed code's magnitude is taken and
 // its sign goes to the activation.

@@ -95,8 +95,8 @@ struct GroupParts {
 #pragma GCC unroll 4
       for (int b = 0; b < kBlocks; ++b) std::memcpy(&halves[b], blocks + b * bytes, 2);
       if (scale == Real::kF16) {
-        return Scaled(_mm_cvtph_ps(
-            _mm_setr_epi16(halves[0], halves[1], halves[2], halves[3], 0, 0, 0, 0)));
+        return Scaled(
+            _mm_cvtph_ps(_mm_setr_epi16(halves[0], halves[1], halves[2], halves[3], 0, 0, 0, 0)));
       }
 #pragma GCC unroll 4
       for (int b = 0; b < kBlocks; ++b) words[b] = halves[b] << 16;

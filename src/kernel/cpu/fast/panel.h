@@ -92,8 +92,8 @@ void TileVnni(const Panel& panel, int offset, int groups, const RoundedBlock* x,
     for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        y[t][v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[t][v]),
-                                  _mm512_load_ps(step + 16 * v), y[t][v]);
+        y[t][v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[t][v]), _mm512_load_ps(step + 16 * v),
+                                  y[t][v]);
       }
     }
     step += Panel::kRows;

@@ -69,8 +69,8 @@ struct Codes<Q8_0> : CodesOfGroups<Q8_0> {
 #if defined(HT_VNNI_UNIT)
   HT_INLINE static __m512i PairOf(const uint8_t* blocks, int p) {
     const uint8_t* first = blocks + 2 * Q8_0::kBytes * p + 2;
-    const __m512i both =
-        _mm512_inserti64x4(_mm512_castsi256_si512(Load256(first)), Load256(first + Q8_0::kBytes), 1);
+    const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(Load256(first)),
+                                            Load256(first + Q8_0::kBytes), 1);
     return _mm512_xor_si512(both, _mm512_set1_epi8(-128));
   }
 #endif
