@@ -3,7 +3,8 @@
 //
 // The normalized text (spm_normalizer.h) begins as its characters; as long as two neighbours form a
 // token, the pair whose token has the highest score, the leftmost of equals, becomes one symbol.
-// Characters that are no token become the tokens of their bytes, "<0xHH>".
+// Characters that are no token become the tokens of their bytes, "<0xHH>", or where there are none
+// one unknown token.
 //
 // With tokenizer.ggml.merges pairs merge only if listed there, the earlier the stronger. Gemma 4
 // and its kin come so; in "llama" llama.cpp ignores the key, which carries what a tokenizer.json
@@ -153,17 +154,21 @@ void SpmTokenizer::EncodeFragment(std::string_view text, bool first, Workspace& 
   }
   w.symbols.back().next = -1;
   Merge(w);
+  bool after_unknown = false;
   for (const Symbol& symbol : w.symbols) {
     if (symbol.bytes == 0) continue;
     const int32_t id = TokenOf(w, symbol.begin, symbol.bytes);
     if (id >= 0) {
       ids.push_back(id);
+      after_unknown = false;
       continue;
     }
     for (uint32_t i = 0; i < symbol.bytes; ++i) {
       const int32_t byte = byte_ids_[static_cast<uint8_t>(w.text[symbol.begin + i])];
       const int32_t known = byte >= 0 ? byte : vocabulary_.unknown();
-      if (known >= 0) ids.push_back(known);
+      // However many bytes are unknown in a row, they are one unknown token.
+      if (known >= 0 && (byte >= 0 || !after_unknown)) ids.push_back(known);
+      after_unknown = byte < 0;
     }
   }
 }

@@ -278,6 +278,62 @@ def tokenizer_jsons():
     yield "hostile-types", joined({"model": {"type": 7, "vocab": [], "merges": {}}, "added_tokens": 1})
 
 
+def varint(value):
+    value %= 1 << 64
+    out = b""
+    while value >= 128:
+        out += bytes([value % 128 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def field(number, value):
+    """A field of a message of protocol buffers."""
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    raw = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(raw)) + raw
+
+
+def double_array(replacements):
+    """A map of single bytes to texts, as SentencePiece compiles it (spm_normalizer.h)."""
+    units, texts = [0] * 512, b""
+    units[0] = 256 << 10  # the children of the root are at 256 ^ byte
+    for at, (byte, text) in enumerate(replacements.items()):
+        place, value = 256 ^ byte, 2 + 2 * at
+        units[place] = byte | 0x100 | (place ^ value) << 10
+        units[value] = 1 << 31 | len(texts)
+        texts += text.encode() + b"\0"
+    trie = struct.pack(f"<{len(units)}I", *units)
+    return struct.pack("<I", len(trie)) + trie + texts
+
+
+def tokenizer_models():
+    pieces = b"".join(
+        field(1, field(1, text) + field(2, float(score)) + (field(3, kind) if kind != 1 else b""))
+        for text, kind, score in zip(PIECES, TYPES, SCORES)
+    )
+    ids = field(40, 0) + field(41, 1) + field(42, 2) + field(43, -1)
+    plain = field(1, "identity") + field(3, 0) + field(4, 0)
+    character_map = double_array({0x41: "te", 0x09: " ", 0xC3: ""})
+    replacing = field(1, "own") + field(2, character_map) + field(3, 1) + field(4, 1)
+    yield "unigram", pieces + field(2, field(3, 1) + ids) + field(3, replacing)
+    yield "bpe", pieces + field(2, field(3, 2) + field(35, 1) + ids) + field(3, plain)
+    yield "word", pieces + field(2, field(3, 3) + ids)
+    yield "suffix", pieces + field(2, field(3, 1) + field(24, 1) + ids)
+    yield "unknown-fields", field(99, 1) + field(98, 1.0) + pieces + field(7, b"x") + field(97, -1)
+    yield "no-pieces", field(2, ids)
+    yield "hostile-length", pieces + varint(1 << 3 | 2) + varint(2**63)
+    yield "hostile-varint", pieces + b"\xff" * 11
+    yield "hostile-group", pieces + varint(1 << 3 | 3)
+    yield "hostile-ids", pieces + field(2, field(40, 2**31 - 1) + field(41, -5) + field(42, 99))
+    yield "hostile-map", pieces + field(3, field(2, struct.pack("<I", 2**32 - 4) + b"abc\0"))
+    wild = struct.pack("<I", 64) + struct.pack("<16I", *[2**32 - 1] * 16) + b"a\0"
+    yield "hostile-trie", pieces + field(3, field(2, wild))
+
+
 def chat_templates():
     loop = "{% for m in messages %}<|{{ m.role }}|>{{ m['content'] | trim }}{% endfor %}"
     yield "loop", loop.encode()
@@ -397,6 +453,7 @@ TARGETS = {
     "safetensors": safetensors_files,
     "safetensors_index": indexes,
     "tokenizer_json": tokenizer_jsons,
+    "tokenizer_model": tokenizer_models,
     "chat_template": chat_templates,
     "imatrix": imatrices,
     "config": configs,
