@@ -20,6 +20,15 @@ target_compile_options(halftone_options INTERFACE -Wall -Wextra -Werror=return-t
 target_compile_options(halftone_options INTERFACE -ffp-contract=off)
 target_compile_definitions(halftone_options INTERFACE HALFTONE_VERSION="${PROJECT_VERSION}")
 
+if(HALFTONE_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "HALFTONE_FUZZ needs clang 16 or newer as the compiler, for its libFuzzer")
+  endif()
+  set(HALFTONE_SANITIZE ON)
+  # Counts which branches an input takes; the programs of tests/fuzz link libFuzzer itself.
+  target_compile_options(halftone_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 if(HALFTONE_SANITIZE)
   # GCC moves the checks of object sizes together with loads out of the branch that guards them.
   set(sanitize -fsanitize=address,undefined -fno-sanitize=object-size -fno-sanitize-recover=all

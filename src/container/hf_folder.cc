@@ -24,8 +24,9 @@ constexpr std::string_view kIndex = "model.safetensors.index.json";
 constexpr std::string_view kPickledWeights[] = {"pytorch_model.bin",
                                                 "pytorch_model.bin.index.json"};
 
-constexpr std::string_view kDocuments[] = {"config.json", "tokenizer.json", "tokenizer_config.json",
-                                           "generation_config.json", "chat_template.jinja"};
+constexpr std::string_view kDocuments[] = {
+    "config.json",           "tokenizer.json",         "tokenizer.model",
+    "tokenizer_config.json", "generation_config.json", "chat_template.jinja"};
 // The largest tokenizer.json in use has some 35 MB.
 constexpr uint64_t kMaxDocumentBytes = uint64_t{256} << 20;
 

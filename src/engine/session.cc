@@ -42,7 +42,8 @@ void LoadedModel::CheckFinite(const float* logits) const {
 Metadata TokenizerMetadata(const Checkpoint& checkpoint) {
   Metadata metadata;
   if (checkpoint.dialect == Dialect::kHuggingFace) {
-    if (!checkpoint.documents.contains("tokenizer.json")) {
+    if (!checkpoint.documents.contains("tokenizer.json") &&
+        !checkpoint.documents.contains("tokenizer.model")) {
       // A folder of weights alone still converts and runs on token ids.
       metadata.Set("tokenizer.ggml.model", Value(std::string("none")));
       return metadata;

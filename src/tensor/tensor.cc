@@ -10,6 +10,7 @@
 namespace halftone {
 
 int64_t Tensor::rows() const {
+  if (cols() == 0) return 0;
   int64_t rows = 1;
   for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
   return rows;

@@ -38,7 +38,8 @@ struct Tensor {
   std::shared_ptr<const std::vector<int32_t>> order;
 
   int64_t cols() const { return shape.empty() ? 1 : shape.back(); }
-  // The product of all dimensions but the last.
+  // The product of all dimensions but the last; 0 where a row would be empty, since a file may claim
+  // 2^62 of those without a byte of data.
   int64_t rows() const;
   int64_t count() const { return rows() * cols(); }
   uint64_t row_bytes() const { return grid->RowBytes(cols()); }

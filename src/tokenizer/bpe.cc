@@ -21,6 +21,8 @@ namespace halftone {
 namespace {
 
 constexpr size_t kShortPiece = 48;
+// Values of tokenizer.ggml.pre whose tokens are text and not bytes.
+constexpr std::string_view kTextNames[] = {"gemma4", "granite-embed-multi-311m", "sarvam-moe"};
 // Words repeat: an encoding remembers its short pieces, up to this many.
 constexpr size_t kRememberedPieces = size_t{1} << 16;
 
@@ -222,6 +224,10 @@ void BpeTokenizer::Emit(int32_t symbol, std::vector<int32_t>& ids) const {
 }  // namespace
 
 std::unique_ptr<Tokenizer> NewBpeTokenizer(const Metadata& metadata, const std::string& source) {
+  const std::string* pre = metadata.String("tokenizer.ggml.pre");
+  if (pre != nullptr && std::ranges::find(kTextNames, *pre) != std::end(kTextNames)) {
+    return NewMergedSpmTokenizer(metadata, source);
+  }
   return std::make_unique<BpeTokenizer>(metadata, ReadPreTokenizer(metadata, source), source);
 }
 

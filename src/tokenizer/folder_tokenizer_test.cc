@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -13,7 +14,6 @@
 
 #include "base/json.h"
 #include "container/container.h"
-#include "tests/testing/expect_error.h"
 #include "tests/testing/shared.h"
 #include "tests/testing/temp_folder.h"
 #include "tokenizer/tokenizer.h"
@@ -109,41 +109,40 @@ std::vector<std::string> SplitAt(const std::string& text, const std::string& sep
   return parts;
 }
 
+// Every vocabulary opens; those with texts beside them (.inp, .out) give llama.cpp's ids.
 TEST(LlamaCppVocabularyTest, PassesItsTests) {
   const char* source = std::getenv("HALFTONE_LLAMA_CPP");
   if (source == nullptr) GTEST_SKIP() << "needs HALFTONE_LLAMA_CPP, the source of llama.cpp";
-  std::vector<std::string> passed;
-  std::vector<std::string> unsupported;
+  int opened = 0;
+  int passed = 0;
+  int with_texts = 0;
   for (const auto& entry : fs::directory_iterator(fs::path(source) / "models")) {
     const fs::path path = entry.path();
     if (path.extension() != ".gguf") continue;
     SCOPED_TRACE(path.filename());
-    const std::string* model = nullptr;
-    const Checkpoint checkpoint = OpenCheckpoint(path.string());
-    model = checkpoint.metadata.String("tokenizer.ggml.model");
-    ASSERT_NE(model, nullptr);
-    if (*model != "gpt2" && *model != "llama") {
-      ExpectError(Error::Kind::kUnsupported, "'" + *model + "' is not supported",
-                  [&] { FromGguf(path); });
-      unsupported.push_back(path.filename());
-      continue;
-    }
     const auto tokenizer = FromGguf(path);
+    ++opened;
     if (!fs::exists(path.string() + ".inp")) continue;
+    ++with_texts;
     std::vector<std::string> texts =
         SplitAt(ReadBytes(path.string() + ".inp"), "\n__ggml_vocab_test__\n");
     texts.pop_back();  // what follows the last separator
     const std::vector<std::string> lines = SplitAt(ReadBytes(path.string() + ".out"), "\n");
     ASSERT_GE(lines.size(), texts.size());
-    ASSERT_GE(texts.size(), 46u);
+    ASSERT_GE(texts.size(), 45u);
+    size_t equal = 0;
     for (size_t i = 0; i < texts.size(); ++i) {
-      EXPECT_EQ(tokenizer->Encode(texts[i], false), Ids(lines[i])) << texts[i];
+      const std::vector<int32_t> ids = tokenizer->Encode(texts[i], false);
+      EXPECT_EQ(ids, Ids(lines[i])) << texts[i];
+      equal += ids == Ids(lines[i]);
     }
-    passed.push_back(path.filename());
+    passed += equal == texts.size();
   }
-  RecordProperty("vocabularies", static_cast<int>(passed.size()));
-  EXPECT_GE(passed.size(), 13u) << testing::PrintToString(passed);
-  EXPECT_GE(unsupported.size(), 3u) << testing::PrintToString(unsupported);
+  std::cout << "vocabularies: " << opened << " opened, " << passed << " of " << with_texts
+            << " give the ids of llama.cpp\n";
+  EXPECT_EQ(passed, with_texts);
+  EXPECT_GE(with_texts, 15);
+  EXPECT_GE(opened, 19);
 }
 
 }  // namespace

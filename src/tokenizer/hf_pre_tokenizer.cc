@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "tokenizer/base64.h"
 #include "tokenizer/hf_tokenizer.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/space_mark.h"
@@ -127,44 +128,87 @@ std::string_view HfPreTokenizer(const Json& tokenizer, const std::string& source
   return name;
 }
 
+namespace {
+
+// What the normalizers of models that came from SentencePiece do; false for one that is not known.
+bool ReadSpaceNormalizer(const Json& element, const std::string& source, HfSpaces& spaces,
+                         bool& marked) {
+  const Json& type = Member(element, "type");
+  const Json& pattern = Member(element, "pattern");
+  const Json& content = Member(element, "content");
+  if (type == "Prepend" && Member(element, "prepend") == kSpaceMark) {
+    spaces.prefix = HfSpaces::Prefix::kAlways;
+  } else if (type == "Replace" && Member(pattern, "String") == " " && content == kSpaceMark) {
+    marked = true;
+  } else if (type == "Replace" && Member(pattern, "Regex") == " {2,}" &&
+             (content == " " || content == kSpaceMark)) {
+    spaces.merge = true;
+  } else if (type == "Strip") {
+    // Of the spaces at the beginning the prefix is left.
+    if (!element.value("strip_right", false)) return false;
+    spaces.merge = true;
+  } else if (type == "Precompiled") {
+    const Json& map = Member(element, "precompiled_charsmap");
+    auto bytes = map.is_string() ? DecodeBase64(map.get_ref<const std::string&>()) : std::nullopt;
+    if (!map.is_null() && !bytes) {
+      FailFormat("{}: precompiled_charsmap of tokenizer.json is no base64", source);
+    }
+    if (bytes) spaces.character_map = std::move(*bytes);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// Metaspace, after the normalizers were read.
+void ReadMetaspace(const Json& element, HfSpaces& spaces) {
+  spaces.split = element.value("split", true);
+  // Older files have a switch in place of the scheme.
+  const bool prefix = element.value("add_prefix_space", true);
+  const std::string scheme = element.value("prepend_scheme", prefix ? "always" : "never");
+  if (spaces.prefix == HfSpaces::Prefix::kAlways || scheme == "never") {
+    // The normalizer's space is there already, or none is wanted.
+  } else if (scheme == "first") {
+    spaces.prefix = HfSpaces::Prefix::kFirstMissing;
+  } else {
+    spaces.prefix = HfSpaces::Prefix::kMissing;
+  }
+}
+
+}  // namespace
+
 HfSpaces ReadHfSpaces(const Json& tokenizer, const std::string& source) {
   HfSpaces spaces;
   bool marked = false;
   ReadNormalizers(Member(tokenizer, "normalizer"), source, [&](const Json& element) {
-    const Json& type = Member(element, "type");
-    if (type == "Prepend" && Member(element, "prepend") == kSpaceMark) {
-      spaces.prefix = HfSpaces::Prefix::kAlways;
-    } else if (type == "Replace" && Member(Member(element, "pattern"), "String") == " " &&
-               Member(element, "content") == kSpaceMark) {
-      marked = true;
-    } else {
-      return false;
-    }
-    return true;
+    return ReadSpaceNormalizer(element, source, spaces, marked);
   });
+  const auto read = [&](const Json& element) {
+    const Json& type = Member(element, "type");
+    if (type == "Metaspace" && Member(element, "replacement") == kSpaceMark) {
+      marked = true;
+      ReadMetaspace(element, spaces);
+    } else if (type == "WhitespaceSplit" && !spaces.character_map.empty()) {
+      // Its characters are spaces by now.
+      spaces.merge = true;
+    } else if (!element.is_null()) {
+      // Gemma's Split at spaces, of which the normalizer has left none.
+      const bool idle =
+          marked && type == "Split" && Member(Member(element, "pattern"), "String") == " ";
+      if (!idle) {
+        FailUnsupported(
+            "{}: pre-tokenizer {} of tokenizer.json is not supported with byte fallback or a "
+            "unigram model",
+            source, Shown(element));
+      }
+    }
+  };
   const Json& element = Member(tokenizer, "pre_tokenizer");
-  const Json& type = Member(element, "type");
-  if (type == "Metaspace" && Member(element, "replacement") == kSpaceMark) {
-    marked = true;
-    spaces.split = element.value("split", true);
-    // Older files have a switch in place of the scheme.
-    const bool prefix = element.value("add_prefix_space", true);
-    const std::string scheme = element.value("prepend_scheme", prefix ? "always" : "never");
-    if (spaces.prefix == HfSpaces::Prefix::kAlways || scheme == "never") {
-      // The normalizer's space is there already, or none is wanted.
-    } else if (scheme == "first") {
-      spaces.prefix = HfSpaces::Prefix::kFirstMissing;
-    } else {
-      spaces.prefix = HfSpaces::Prefix::kMissing;
-    }
-  } else if (!element.is_null()) {
-    // Gemma's Split at spaces, of which the normalizer has left none.
-    const bool idle =
-        marked && type == "Split" && Member(Member(element, "pattern"), "String") == " ";
-    if (!idle) {
-      FailUnsupported("{}: pre-tokenizer {} of tokenizer.json is not supported with byte fallback",
-                      source, Shown(element));
-    }
+  const Json& sequence = Member(element, "pretokenizers");
+  if (Member(element, "type") == "Sequence" && sequence.is_array()) {
+    for (const Json& e : sequence) read(e);
+  } else {
+    read(element);
   }
   if (!marked) {
     FailUnsupported("{}: tokenizer.json has byte fallback but does not mark spaces with U+2581",

@@ -243,6 +243,10 @@ void SetChatTemplate(const Json& chat_template, Metadata& metadata) {
 
 void SetHfSpecialTokens(const HfDocuments& documents, Metadata& metadata) {
   SpecialTokens(documents).Set(metadata);
+  SetHfChatTemplate(documents, metadata);
+}
+
+void SetHfChatTemplate(const HfDocuments& documents, Metadata& metadata) {
   if (!documents.tokenizer_config().is_object()) return;
   const Json& own = Member(documents.tokenizer_config(), "chat_template");
   SetChatTemplate(own.is_null() ? documents.chat_template() : own, metadata);

@@ -76,9 +76,16 @@ class VocabularyReader {
       types.push_back(static_cast<int32_t>(type));
     }
     metadata.Set("tokenizer.ggml.tokens", Array{std::move(texts)});
-    if (bytes_as_tokens) metadata.Set("tokenizer.ggml.scores", Array{Scores()});
+    if (unigram()) {
+      metadata.Set("tokenizer.ggml.scores", Array{scores_});
+    } else if (bytes_as_tokens) {
+      metadata.Set("tokenizer.ggml.scores", Array{Scores()});
+    }
     metadata.Set("tokenizer.ggml.token_type", Array{std::move(types)});
   }
+
+  // Whether the tokens have probabilities in place of merges.
+  bool unigram() const { return Member(model_, "type") == "Unigram"; }
 
   // Whether merging the pair whose token has the highest score merges what the list of merges says,
   // in the order that it says (but for equal tokens at overlapping places): the merges of a token
@@ -166,14 +173,55 @@ class VocabularyReader {
 
   void ReadVocabulary(int64_t vocab_size) {
     const Json& vocabulary = Member(model_, "vocab");
-    if (!vocabulary.is_object()) Malformed("model.vocab is no object");
+    if (!unigram() && !vocabulary.is_object()) Malformed("model.vocab is no object");
+    if (unigram() && !vocabulary.is_array()) Malformed("model.vocab is no array");
     if (vocab_size > kLargestVocabulary) {
       FailFormat("{}: a vocabulary of {} tokens is too large", documents_.source(), vocab_size);
     }
+    CheckVocabularySize(Tokens(vocabulary), vocab_size, documents_.source());
     if (vocab_size <= 0) vocab_size = SmallestSize(vocabulary);
     texts_.resize(static_cast<size_t>(vocab_size));
     types_.assign(texts_.size(), TokenType::kUnused);
-    for (const auto& [text, id] : vocabulary.items()) Place(id, text, TokenType::kNormal);
+    if (unigram()) {
+      ReadProbabilities(vocabulary);
+    } else {
+      for (const auto& [text, id] : vocabulary.items()) Place(id, text, TokenType::kNormal);
+    }
+  }
+
+  // [text, score] by id.
+  void ReadProbabilities(const Json& vocabulary) {
+    scores_.assign(texts_.size(), kNoScore);
+    for (size_t id = 0; id < vocabulary.size(); ++id) {
+      const Json& entry = vocabulary[id];
+      if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() ||
+          !entry[1].is_number()) {
+        Malformed("model.vocab holds something that is no token with a score");
+      }
+      texts_[id] = entry[0].get<std::string>();
+      scores_[id] = entry[1].get<float>();
+      types_[id] = TokenType::kNormal;
+    }
+    const Json& unknown = Member(model_, "unk_id");
+    if (!unknown.is_number_integer() || unknown.get<int64_t>() < 0 ||
+        unknown.get<int64_t>() >= static_cast<int64_t>(vocabulary.size())) {
+      FailUnsupported("{}: a unigram model without an unknown token is not supported",
+                      documents_.source());
+    }
+    types_[unknown.get<size_t>()] = TokenType::kUnknown;
+  }
+
+  // How many there are, whatever their ids. An added token usually is in the vocabulary too.
+  int64_t Tokens(const Json& vocabulary) const {
+    const auto listed = static_cast<int64_t>(vocabulary.size());
+    int64_t count = listed;
+    for (const Json& token : AddedTokens()) {
+      const Json& id = Member(token, "id");
+      const bool known = unigram() ? id.is_number_integer() && id.get<int64_t>() < listed
+                                   : vocabulary.contains(TokenContent(token));
+      if (!known) ++count;
+    }
+    return count;
   }
 
   int64_t SmallestSize(const Json& vocabulary) const {
@@ -183,7 +231,11 @@ class VocabularyReader {
       if (!id.is_number_integer()) return;
       size = std::max(size, std::min(id.get<int64_t>(), kLargestVocabulary - 1) + 1);
     };
-    for (const Json& id : vocabulary) include(id);
+    if (vocabulary.is_array()) {
+      size = std::min(static_cast<int64_t>(vocabulary.size()), kLargestVocabulary);
+    } else {
+      for (const Json& id : vocabulary) include(id);
+    }
     for (const Json& token : AddedTokens()) include(Member(token, "id"));
     return size;
   }
@@ -196,7 +248,6 @@ class VocabularyReader {
                  size);
     }
     const auto at = id.get<size_t>();
-    // An added token usually is in the vocabulary too.
     if (types_[at] != TokenType::kUnused && texts_[at] != text) {
       FailFormat("{}: tokenizer.json gives the id {} to both '{}' and '{}'", documents_.source(),
                  at, Printable(texts_[at]), Printable(text));
@@ -234,7 +285,11 @@ class VocabularyReader {
       const bool control =
           Member(token, "special") == true || LooksSpecial(text) || special.contains(text);
       const Json& id = Member(token, "id");
-      Place(id, text, control ? TokenType::kControl : TokenType::kUserDefined);
+      const bool unknown = control && unigram() && Member(model_, "unk_id") == id;
+      Place(id, text,
+            unknown   ? TokenType::kUnknown
+            : control ? TokenType::kControl
+                      : TokenType::kUserDefined);
       if (!control) texts_[id.get<size_t>()] = MarksToSpaces(text);
     }
     for (size_t id = 0; id < texts_.size(); ++id) {
@@ -264,12 +319,13 @@ class VocabularyReader {
   const Json& model_;
   std::vector<std::string> texts_;
   std::vector<TokenType> types_;
+  std::vector<float> scores_;  // of a unigram model
 };
 
 // Options of the model that change ids and that GGUF cannot express.
 void CheckModel(const Json& model, const std::string& source) {
   const std::string type = model.value("type", "BPE");
-  if (type != "BPE") {
+  if (type != "BPE" && type != "Unigram") {
     FailUnsupported("{}: model type '{}' of tokenizer.json is not supported", source,
                     Printable(type));
   }
@@ -286,6 +342,18 @@ void SetSpaces(const HfDocuments& files, const VocabularyReader& vocabulary, Met
   if (spaces.split && vocabulary.JoinsWords()) {
     FailUnsupported("{}: tokenizer.json cuts words apart that some of its tokens join",
                     files.source());
+  }
+  if (vocabulary.unigram()) {
+    metadata.Set("tokenizer.ggml.add_space_prefix", spaces.prefix != HfSpaces::Prefix::kNever);
+    metadata.Set("tokenizer.ggml.remove_extra_whitespaces", spaces.merge);
+  } else if (spaces.merge || !spaces.character_map.empty()) {
+    FailUnsupported("{}: normalizers of tokenizer.json that a byte-pair model cannot have in GGUF",
+                    files.source());
+  }
+  if (!spaces.character_map.empty()) {
+    metadata.Set(
+        "tokenizer.ggml.precompiled_charsmap",
+        Array{std::vector<uint8_t>(spaces.character_map.begin(), spaces.character_map.end())});
   }
   if (spaces.prefix == HfSpaces::Prefix::kNever) {
     metadata.Set("tokenizer.ggml.add_space_prefix", false);
@@ -346,9 +414,19 @@ std::string TokenContent(const Json& token) {
   return content.is_string() ? content.get<std::string>() : std::string();
 }
 
+void CheckVocabularySize(int64_t tokens, int64_t rows, const std::string& source) {
+  if (rows <= 0 || tokens <= rows) return;
+  FailFormat("{}: the tokenizer has {} tokens but the embedding only {} rows", source, tokens,
+             rows);
+}
+
 Metadata TokenizerMetadataFromHf(const std::map<std::string, std::string>& documents,
                                  int64_t vocab_size, const std::string& source) {
   const HfDocuments files(documents, source);
+  const auto spm = documents.find("tokenizer.model");
+  if (files.tokenizer().is_null() && spm != documents.end()) {
+    return MetadataFromSpmModel(files, spm->second, vocab_size);
+  }
   if (files.tokenizer().is_null()) FailUnsupported("{}: there is no tokenizer.json", source);
   const Json& model = Member(files.tokenizer(), "model");
   if (!model.is_object()) FailFormat("{}: tokenizer.json has no model", source);
@@ -359,27 +437,37 @@ Metadata TokenizerMetadataFromHf(const std::map<std::string, std::string>& docum
     const bool byte_fallback = Member(model, "byte_fallback") == true &&
                                Member(Member(files.tokenizer(), "decoder"), "type") != "ByteLevel";
     const VocabularyReader vocabulary(files, vocab_size);
+    const bool bytes = !byte_fallback && !vocabulary.unigram();  // tokens are bytes, not text
     Metadata metadata;
     const Json& prefix = Member(files.tokenizer_config(), "add_prefix_space");
     if (llama_family && prefix.is_boolean()) {
       metadata.Set("tokenizer.ggml.add_space_prefix", prefix.get<bool>());
     }
-    metadata.Set("tokenizer.ggml.model", std::string(byte_fallback ? "llama" : "gpt2"));
-    const std::string_view pre =
-        byte_fallback ? "default" : HfPreTokenizer(files.tokenizer(), source);
+    metadata.Set("tokenizer.ggml.model", std::string(vocabulary.unigram() ? "t5"
+                                                     : byte_fallback      ? "llama"
+                                                                          : "gpt2"));
+    const std::string_view pre = bytes ? HfPreTokenizer(files.tokenizer(), source) : "default";
     metadata.Set("tokenizer.ggml.pre", std::string(pre));
     vocabulary.SetTokens(byte_fallback, metadata);
-    if (!byte_fallback || !vocabulary.ScoresSuffice()) {
+    if (bytes || (!vocabulary.unigram() && !vocabulary.ScoresSuffice())) {
       metadata.Set("tokenizer.ggml.merges", Array{vocabulary.Merges()});
     }
     SetHfSpecialTokens(files, metadata);
-    if (byte_fallback) SetSpaces(files, vocabulary, metadata);
+    if (!bytes) SetSpaces(files, vocabulary, metadata);
+    if (vocabulary.unigram()) {
+      metadata.Set("tokenizer.ggml.unknown_token_id",
+                   static_cast<uint32_t>(Member(model, "unk_id").get<int64_t>()));
+      // GGUF's "t5" implies eos.
+      if (metadata.Find("tokenizer.ggml.add_eos_token") == nullptr) {
+        metadata.Set("tokenizer.ggml.add_eos_token", false);
+      }
+    }
     // Granite's small models, says the converter; SmolLM shares their size and the answer.
     if (llama_family && vocab_size == 49152) {
       metadata.Set("tokenizer.ggml.add_bos_token", false);
     }
     // Some names of pre-tokenizers imply bos. Here nothing asked for it.
-    if (!byte_fallback && metadata.Find("tokenizer.ggml.add_bos_token") == nullptr &&
+    if (bytes && metadata.Find("tokenizer.ggml.add_bos_token") == nullptr &&
         PreTokenizer(pre, source).add_bos()) {
       metadata.Set("tokenizer.ggml.add_bos_token", false);
     }

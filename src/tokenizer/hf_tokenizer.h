@@ -57,7 +57,9 @@ struct HfSpaces {
     kFirstMissing,  // the same, but not after a special token
   };
   Prefix prefix = Prefix::kNever;
-  bool split = false;  // the text is cut before every one
+  bool split = false;         // the text is cut before every one
+  bool merge = false;         // those at the ends go, runs of them become one
+  std::string character_map;  // of SentencePiece (spm_normalizer.h); empty: none
 };
 
 // Throws Error (kUnsupported) for normalizers and pre-tokenizers that do anything else.
@@ -65,5 +67,13 @@ HfSpaces ReadHfSpaces(const Json& tokenizer, const std::string& source);
 
 // tokenizer.ggml.*_token_id and add_*_token, then tokenizer.chat_template.
 void SetHfSpecialTokens(const HfDocuments& documents, Metadata& metadata);
+void SetHfChatTemplate(const HfDocuments& documents, Metadata& metadata);
+
+// The same as TokenizerMetadataFromHf for a folder with a tokenizer.model, whose bytes these are,
+// in place of a tokenizer.json.
+Metadata MetadataFromSpmModel(const HfDocuments& files, std::string_view bytes, int64_t vocab_size);
+
+// Throws Error unless `rows` of the embedding (0: unknown) suffice for `tokens`.
+void CheckVocabularySize(int64_t tokens, int64_t rows, const std::string& source);
 
 }  // namespace halftone

@@ -234,7 +234,7 @@ class Unsupported : public testing::Test {
 };
 
 TEST_F(Unsupported, Models) {
-  Refuses("'Unigram'", ByteLevelFiles(), "/model/type", "Unigram");
+  Refuses("'WordLevel'", ByteLevelFiles(), "/model/type", "WordLevel");
   Refuses("'WordPiece'", ByteLevelFiles(), "/model/type", "WordPiece");
   Refuses("continuing_subword_prefix", ByteLevelFiles(), "/model/continuing_subword_prefix", "##");
   Refuses("end_of_word_suffix", ByteLevelFiles(), "/model/end_of_word_suffix", "</w>");
@@ -355,7 +355,7 @@ TEST_F(Hostile, Sizes) {
   files.vocab_size = int64_t{1} << 40;
   Refuses("too large", files);
   files.vocab_size = 100;  // fewer rows than tokens
-  Refuses("outside the vocabulary of 100", files);
+  Refuses("the tokenizer has 343 tokens but the embedding only 100 rows", files);
   // Where the size comes from the ids, one id must not make it huge.
   files.vocab_size = 0;
   for (const int64_t id : {int64_t{1} << 40, INT64_MAX}) {

@@ -61,14 +61,6 @@ void AppendTitle(char32_t code, std::string& out) {
   }
 }
 
-void AppendLower(char32_t code, std::string& out) {
-  if (code == kDottedI) {
-    out += "i\u0307";
-  } else {
-    AppendUtf8(Map(kToLower, code), out);
-  }
-}
-
 // The lower case of a text's characters: that of a sigma depends on what is around it.
 class LowerCase {
  public:
@@ -117,6 +109,14 @@ bool AllIn(const char* characters, std::string_view text) {
 }
 
 }  // namespace
+
+void AppendLower(char32_t code, std::string& out) {
+  if (code == kDottedI) {
+    out += "i\u0307";
+  } else {
+    AppendUtf8(Map(kToLower, code), out);
+  }
+}
 
 bool IsSpace(char32_t code) {
   return (code >= 0x09 && code <= 0x0D) || (code >= 0x1C && code <= 0x20) || code == 0x85 ||

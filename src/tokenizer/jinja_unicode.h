@@ -27,6 +27,8 @@ std::string_view Strip(std::string_view text);
 // The methods of str.
 std::string Upper(std::string_view text);
 std::string Lower(std::string_view text);
+// Appends the lower case of one character, which does not depend on what is around it.
+void AppendLower(char32_t code, std::string& out);
 std::string Capitalize(std::string_view text);
 std::string Title(std::string_view text);
 std::string SwapCase(std::string_view text);

@@ -1,51 +1,40 @@
 // SentencePiece's byte-pair form (Kudo and Richardson 2018), as Llama 2, Mistral and TinyLlama use
 // it.
 //
-// Spaces become U+2581, and with add_space_prefix one more goes before a text that begins the input
-// or follows a special token. The text begins as its characters; as long as two neighbours form a
+// The normalized text (spm_normalizer.h) begins as its characters; as long as two neighbours form a
 // token, the pair whose token has the highest score, the leftmost of equals, becomes one symbol.
-// Characters that are no token become the tokens of their bytes, "<0xHH>".
+// Characters that are no token become the tokens of their bytes, "<0xHH>", or where there are none
+// one unknown token.
 //
-// Two keys, which llama.cpp ignores, carry what tokenizer.json may say beyond that:
-//   tokenizer.ggml.merges            pairs merge only if listed here, the earlier the stronger
-//   tokenizer.halftone.space_prefix  "missing": a text that begins with a space gets no further
-//   one;
-//                                    "first": nor does a text that follows a special token
+// With tokenizer.ggml.merges pairs merge only if listed there, the earlier the stronger. Gemma 4
+// and its kin come so; in "llama" llama.cpp ignores the key, which carries what a tokenizer.json
+// may say beyond scores.
 
 #include <cstddef>
 #include <optional>
 #include <queue>
 
 #include "base/error.h"
-#include "base/printable.h"
 #include "tokenizer/merge_table.h"
 #include "tokenizer/space_mark.h"
+#include "tokenizer/spm_normalizer.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/vocabulary_tokenizer.h"
 
 namespace halftone {
 namespace {
 
-enum class SpacePrefix { kNever, kAlways, kMissing, kFirstMissing };
-
-SpacePrefix ReadSpacePrefix(const Metadata& metadata, const std::string& source) {
-  if (!metadata.Bool("tokenizer.ggml.add_space_prefix").value_or(true)) return SpacePrefix::kNever;
-  const std::string* when = metadata.String("tokenizer.halftone.space_prefix");
-  if (when == nullptr) return SpacePrefix::kAlways;
-  if (*when == "missing") return SpacePrefix::kMissing;
-  if (*when == "first") return SpacePrefix::kFirstMissing;
-  FailUnsupported("{}: unknown tokenizer.halftone.space_prefix '{}'", source, Printable(*when));
-}
+constexpr std::string_view kMerges = "tokenizer.ggml.merges";
 
 class SpmTokenizer : public VocabularyTokenizer {
  public:
-  SpmTokenizer(const Metadata& metadata, const std::string& source)
-      : VocabularyTokenizer(metadata, {.bos = 1, .eos = 2, .unknown = 0, .add_bos = true}, source),
-        space_prefix_(ReadSpacePrefix(metadata, source)) {
-    if (metadata.Find("tokenizer.ggml.scores") == nullptr) {
-      FailFormat("{}: tokenizer.ggml.scores is missing", source);
-    }
-    if (const auto* merges = metadata.Strings("tokenizer.ggml.merges")) {
+  // `prefix`: whether a space goes before the text where the metadata does not say; `key`: what
+  // must be there to say which pairs merge.
+  SpmTokenizer(const Metadata& metadata, const VocabularyDefaults& defaults, bool prefix,
+               std::string_view key, const std::string& source)
+      : VocabularyTokenizer(metadata, defaults, source), normalizer_(metadata, prefix, source) {
+    if (metadata.Find(key) == nullptr) FailFormat("{}: {} is missing", source, key);
+    if (const auto* merges = metadata.Strings(kMerges)) {
       merges_.emplace(vocabulary_, *merges, source);
     }
     for (int byte = 0; byte < 256; ++byte) {
@@ -91,12 +80,11 @@ class SpmTokenizer : public VocabularyTokenizer {
   std::string DecodeText(const std::string& text) const override;
 
  private:
-  void MarkSpaces(std::string_view text, bool first, std::string& marked) const;
   void AddPair(SpmWorkspace& w, int32_t left, int32_t right) const;
   void Merge(SpmWorkspace& w) const;
   int32_t TokenOf(const SpmWorkspace& w, uint32_t begin, uint32_t bytes) const;
 
-  SpacePrefix space_prefix_;
+  SpmNormalizer normalizer_;
   std::optional<MergeTable> merges_;
   int32_t byte_ids_[256];
   size_t longest_ = 0;
@@ -150,22 +138,13 @@ void SpmTokenizer::Merge(SpmWorkspace& w) const {
   }
 }
 
-void SpmTokenizer::MarkSpaces(std::string_view text, bool first, std::string& marked) const {
-  marked.clear();
-  const bool begins_with_space = text.starts_with(' ') || text.starts_with(kSpaceMark);
-  if (space_prefix_ == SpacePrefix::kAlways ||
-      (space_prefix_ == SpacePrefix::kMissing && !begins_with_space) ||
-      (space_prefix_ == SpacePrefix::kFirstMissing && !begins_with_space && first)) {
-    marked += kSpaceMark;
-  }
-  AppendMarkingSpaces(text, marked);
-}
-
 void SpmTokenizer::EncodeFragment(std::string_view text, bool first, Workspace& workspace,
                                   std::vector<int32_t>& ids) const {
   auto& w = static_cast<SpmWorkspace&>(workspace);
   if (text.size() > INT32_MAX / 4) FailUnsupported("text of {} bytes is too long", text.size());
-  MarkSpaces(text, first, w.text);
+  normalizer_.Normalize(text, first, w.text);
+  if (w.text.size() > INT32_MAX) FailUnsupported("text of {} bytes is too long", w.text.size());
+  if (w.text.empty()) return;
   w.symbols.clear();
   for (size_t at = 0; at < w.text.size();) {
     const auto bytes = static_cast<uint32_t>(DecodeUtf8(w.text, at).bytes);
@@ -175,17 +154,21 @@ void SpmTokenizer::EncodeFragment(std::string_view text, bool first, Workspace& 
   }
   w.symbols.back().next = -1;
   Merge(w);
+  bool after_unknown = false;
   for (const Symbol& symbol : w.symbols) {
     if (symbol.bytes == 0) continue;
     const int32_t id = TokenOf(w, symbol.begin, symbol.bytes);
     if (id >= 0) {
       ids.push_back(id);
+      after_unknown = false;
       continue;
     }
     for (uint32_t i = 0; i < symbol.bytes; ++i) {
       const int32_t byte = byte_ids_[static_cast<uint8_t>(w.text[symbol.begin + i])];
       const int32_t known = byte >= 0 ? byte : vocabulary_.unknown();
-      if (known >= 0) ids.push_back(known);
+      // However many bytes are unknown in a row, they are one unknown token.
+      if (known >= 0 && (byte >= 0 || !after_unknown)) ids.push_back(known);
+      after_unknown = byte < 0;
     }
   }
 }
@@ -195,7 +178,18 @@ std::string SpmTokenizer::DecodeText(const std::string& text) const { return Mar
 }  // namespace
 
 std::unique_ptr<Tokenizer> NewSpmTokenizer(const Metadata& metadata, const std::string& source) {
-  return std::make_unique<SpmTokenizer>(metadata, source);
+  return std::make_unique<SpmTokenizer>(
+      metadata, VocabularyDefaults{.bos = 1, .eos = 2, .unknown = 0, .add_bos = true}, true,
+      "tokenizer.ggml.scores", source);
+}
+
+std::unique_ptr<Tokenizer> NewMergedSpmTokenizer(const Metadata& metadata,
+                                                 const std::string& source) {
+  // Gemma 4 is no model without its bos, whatever a file says.
+  const std::string* pre = metadata.String("tokenizer.ggml.pre");
+  const bool bos = pre == nullptr || *pre != "sarvam-moe";
+  return std::make_unique<SpmTokenizer>(metadata, VocabularyDefaults{.must_add_bos = bos}, false,
+                                        kMerges, source);
 }
 
 }  // namespace halftone

@@ -118,7 +118,8 @@ void Vocabulary::ReadSpecialIds(const Metadata& metadata, const VocabularyDefaul
   bos_ = id_of("tokenizer.ggml.bos_token_id", defaults.bos);
   eos_ = id_of("tokenizer.ggml.eos_token_id", defaults.eos);
   unknown_ = id_of("tokenizer.ggml.unknown_token_id", defaults.unknown);
-  add_bos_ = metadata.Bool("tokenizer.ggml.add_bos_token").value_or(defaults.add_bos) && bos_ >= 0;
+  add_bos_ = metadata.Bool("tokenizer.ggml.add_bos_token").value_or(defaults.add_bos);
+  add_bos_ = (add_bos_ || defaults.must_add_bos) && bos_ >= 0;
   add_eos_ = metadata.Bool("tokenizer.ggml.add_eos_token").value_or(defaults.add_eos) && eos_ >= 0;
 }
 

@@ -40,6 +40,7 @@ struct VocabularyDefaults {
   int32_t unknown = -1;
   bool add_bos = false;
   bool add_eos = false;
+  bool must_add_bos = false;  // whatever the metadata says
 };
 
 // A stretch of a text: a special token, or text between two of them.

@@ -51,4 +51,18 @@ std::unique_ptr<Tokenizer> NewBpeTokenizer(const Metadata& metadata, const std::
 // tokenizer.ggml.model "llama": SentencePiece's pair merging by score (spm.cc).
 std::unique_ptr<Tokenizer> NewSpmTokenizer(const Metadata& metadata, const std::string& source);
 
+// "gemma4", and "gpt2" with a tokenizer.ggml.pre whose tokens are text instead of bytes: the same
+// by a list of merges (spm.cc).
+std::unique_ptr<Tokenizer> NewMergedSpmTokenizer(const Metadata& metadata,
+                                                 const std::string& source);
+
+// "t5": SentencePiece's unigram model (ugm.cc).
+std::unique_ptr<Tokenizer> NewUgmTokenizer(const Metadata& metadata, const std::string& source);
+
+// "bert": word pieces (wpm.cc).
+std::unique_ptr<Tokenizer> NewWpmTokenizer(const Metadata& metadata, const std::string& source);
+
+// "rwkv": the longest token first (rwkv.cc).
+std::unique_ptr<Tokenizer> NewRwkvTokenizer(const Metadata& metadata, const std::string& source);
+
 }  // namespace halftone
