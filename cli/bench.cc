@@ -52,7 +52,7 @@ class BenchCommand : public Command {
 
   void Run(Console& console) override {
     options_.progress = console.progress();
-    const BenchReport report = Bench(model_, options_);
+    const BenchReport report = Bench(FindModel(console, model_), options_);
     if (console.json) {
       console.PrintJson(
           {{"prompt_tps", report.prompt_tps},

@@ -57,7 +57,7 @@ class CompareCommand : public Command {
 
   void Run(Console& console) override {
     options_.progress = console.progress();
-    const CompareReport report = Compare(model_, options_);
+    const CompareReport report = Compare(FindModel(console, model_), options_);
     if (console.json) {
       console.Print(CompareJson(report));
     } else {

@@ -45,7 +45,7 @@ class ConvertCommand : public Command {
 
   void Run(Console& console) override {
     options_.progress = console.progress();
-    const ConvertReport report = Convert(model_, output_, options_);
+    const ConvertReport report = Convert(FindModel(console, model_), output_, options_);
     if (console.json) {
       Json json = QuantizeJson(report);
       json.erase("grid");

@@ -60,7 +60,8 @@ class EvaluateCommand : public Command {
     }
     if (text_.empty()) throw Error(Error::Kind::kUsage, "give --text FILE, or --tokens and --npy");
     options_.progress = console.progress();
-    const EvaluateReport report = Evaluate(model_, text_, options_);
+    options_.reference = FindModel(console, options_.reference);
+    const EvaluateReport report = Evaluate(FindModel(console, model_), text_, options_);
     if (console.json) {
       console.PrintJson(ToJson(report));
     } else {
@@ -117,6 +118,7 @@ class EvaluateCommand : public Command {
 
   void WriteLogits(Console& console) {
     int64_t vocabulary = 0;
+    model_ = FindModel(console, model_);
     const std::vector<float> logits = EvaluateLogits(model_, tokens_, options_.threads, &vocabulary,
                                                      options_.precision, options_.kv_grid);
     const auto count = static_cast<int64_t>(tokens_.size());

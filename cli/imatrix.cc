@@ -30,7 +30,8 @@ class ImatrixCommand : public Command {
 
   void Run(Console& console) override {
     options_.progress = console.progress();
-    const ImatrixReport report = ComputeImatrix(model_, text_, output_, options_);
+    const ImatrixReport report =
+        ComputeImatrix(FindModel(console, model_), text_, output_, options_);
     if (console.json) {
       console.PrintJson({{"output", output_},
                          {"tokens", report.tokens},

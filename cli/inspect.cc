@@ -35,6 +35,7 @@ class InspectCommand : public Command {
   }
 
   void Run(Console& console) override {
+    model_ = FindModel(console, model_);
     if (!tensor_.empty()) {
       ShowTensor(console);
       return;

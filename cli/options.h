@@ -11,6 +11,7 @@
 #include "cli/console.h"
 #include "cli/help.h"
 #include "halftone/activations.h"
+#include "halftone/hub.h"
 #include "halftone/precision.h"
 #include "halftone/quantize.h"
 #include "halftone/support.h"
@@ -18,7 +19,14 @@
 namespace halftone::cli {
 
 inline void AddModel(CLI::App& app, std::string& model) {
-  app.add_option("MODEL", model, "A .gguf file, or a Hugging Face folder")->required();
+  app.add_option("MODEL", model,
+                 "A .gguf file, a Hugging Face folder, or ORG/NAME[:FILE] of the hub")
+      ->required();
+}
+
+// What to open for the model that was named: its path, or where it lies after it was fetched.
+inline std::string FindModel(Console& console, const std::string& model) {
+  return LocalModel(model, console.progress());
 }
 
 // A file that a command writes. It comes into being under another name and is then renamed, which

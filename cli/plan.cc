@@ -43,7 +43,7 @@ class PlanCommand : public Command {
 
   void Run(Console& console) override {
     if (!memory_.empty()) options_.memory = ParseBytes(memory_);
-    const PlanReport report = Plan(model_, options_);
+    const PlanReport report = Plan(LocalModel(model_, console.progress()), options_);
     if (console.json) {
       console.PrintJson(ToJson(report));
     } else {

@@ -79,6 +79,7 @@ class QuantizeCommand : public Command {
       throw Error(Error::Kind::kUsage,
                   "give --grid NAME, or a target: --target-size, --target-bpw or --target-memory");
     }
+    model_ = FindModel(console, model_);
     const QuantizeReport report = dry_run_ ? PlanQuantize(model_, options_) : Write(console);
     if (console.json) {
       Json json = QuantizeJson(report);

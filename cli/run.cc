@@ -92,7 +92,7 @@ class RunCommand : public Command {
     if (!system_.empty() && !interactive && !chat_) {
       throw Error(Error::Kind::kUsage, "--system needs a chat: add --chat, or leave -p away");
     }
-    model_ = Model::Open(model_path_, load_);
+    model_ = Model::Open(FindModel(console, model_path_), load_);
     if (interactive) {
       Chat(console);
     } else {

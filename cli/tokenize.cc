@@ -46,7 +46,8 @@ class TokenizeCommand : public Command {
       }
       text_ = ReadStandardInput();
     }
-    console.Print(fmt::format("[{}]\n", fmt::join(Tokenize(model_, text_, !plain_), ", ")));
+    console.Print(fmt::format(
+        "[{}]\n", fmt::join(Tokenize(FindModel(console, model_), text_, !plain_), ", ")));
   }
 
  private:
