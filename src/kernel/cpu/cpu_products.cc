@@ -144,12 +144,8 @@ void CpuOps::MultiplyPanels(const MatrixProduct& product, const RoundedBlock* bl
       const int64_t n = std::min(kTokenBlock, tokens - t0);
       for (int64_t s = 0; s < RoundedBlocks(w.cols); ++s) {
         const int64_t columns = std::min(kRoundedColumns, w.cols - s * kRoundedColumns);
-        for (int plane = 0; plane < kernels.form.planes; ++plane) {
-          kernels.unpack(*w.tensor.grid, data + r * row_bytes, row_bytes, count, s, w.cols, plane,
-                         panel);
-          rounded_->multiply(panel, kernels.form, columns, blocks + s * tokens + t0, n,
-                             s == 0 && plane == 0, sums);
-        }
+        kernels.unpack(*w.tensor.grid, data + r * row_bytes, row_bytes, count, s, w.cols, panel);
+        rounded_->multiply(panel, kernels.form, columns, blocks + s * tokens + t0, n, s == 0, sums);
       }
       for (int64_t t = 0; t < n; ++t) {
         std::copy_n(sums + t * Panel::kRows, count, product.y + (t0 + t) * w.rows + r);

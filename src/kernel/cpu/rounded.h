@@ -72,7 +72,6 @@ struct PanelForm {
   bool minima = false;
   bool wide = false;  // codes need all 8 bits; without an offset they are signed
   int largest = 15;   // code, where they are not wide
-  int planes = 1;     // levels that need 16 bits are the sum of two planes of codes
 };
 
 // The kernels of one grid on one instruction set; null functions where it has none.
@@ -83,10 +82,10 @@ struct RoundedKernels {
   void (*dot)(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
               const RoundedBlock* x, int64_t cols, float* y) = nullptr;
 
-  // Fills the panel with columns [256 * stretch, 256 * stretch + 256) of `count` <= 64 rows, one
-  // plane of them; what lies beyond the rows' end has zero steps, as have rows beyond `count`.
+  // Fills the panel with columns [256 * stretch, 256 * stretch + 256) of `count` <= 64 rows;
+  // what lies beyond the rows' end has zero steps, as have rows beyond `count`.
   void (*unpack)(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                 int64_t stretch, int64_t cols, int plane, Panel& panel) = nullptr;
+                 int64_t stretch, int64_t cols, Panel& panel) = nullptr;
 };
 
 struct RoundedOps {

@@ -100,19 +100,22 @@ class RoundedTest : public testing::TestWithParam<Isa> {
     Floats y(tokens * rows, NAN);
     ops_->MatMul(*ops_->Prepare(w), x.data(), tokens, y.data());
     // Sums begin at what codes are above their levels, up to 128 times those. What the grid rounds
-    // its weights to last, or, for levels that are not integers, the place they are cut at, is left
-    // out.
+    // its weights to last is left out; levels that are not integers are rounded to 1/64 of the
+    // largest or less, which no weight is above.
     const double tolerance = w.grid->grouped == nullptr ? 5e-6 : Tolerance(*w.grid->grouped);
+    const bool integers =
+        w.grid->grouped == nullptr || w.grid->grouped->levels == GroupedLevels::kInteger;
     for (int64_t t = 0; t < tokens; ++t) {
       const Floats token = Rounded({x.begin() + t * cols, x.begin() + (t + 1) * cols});
       for (int64_t r = 0; r < rows; ++r) {
-        double expected = 0, magnitude = 0;
+        double expected = 0, magnitude = 0, cut = 0;
         for (int64_t i = 0; i < cols; ++i) {
           const double product = static_cast<double>(token[i]) * weights[r * cols + i];
           expected += product;
           magnitude += std::fabs(product);
+          if (!integers) cut += std::fabs(token[i]) * Scale(w, r, i) / 128;
         }
-        ASSERT_NEAR(y[t * rows + r], expected, tolerance * magnitude + 1e-30)
+        ASSERT_NEAR(y[t * rows + r], expected, tolerance * magnitude + cut + 1e-30)
             << w.grid->name << " " << rows << "x" << cols << ", token " << t << " of " << tokens
             << ", row " << r;
       }
@@ -120,9 +123,17 @@ class RoundedTest : public testing::TestWithParam<Isa> {
   }
 
   static double Tolerance(const GroupedSpec& spec) {
-    const double cut = spec.levels == GroupedLevels::kInteger ? 0 : 1.0 / 4096;
-    if (spec.value == Real::kBf16) return cut + 0x1p-8;
-    return cut + (spec.value == Real::kF16 ? 0x1p-10 : 5e-6);
+    if (spec.value == Real::kBf16) return 0x1p-8;
+    return spec.value == Real::kF16 ? 0x1p-10 : 5e-6;
+  }
+  // The largest magnitude that a weight of column i's group can have.
+  static double Scale(const Tensor& w, int64_t r, int64_t i) {
+    const uint8_t* block = w.row(r).data() + i / w.grid->block * w.grid->bytes;
+    double largest = 0;
+    for (const float level : LevelsOfCodes(*w.grid)) {
+      largest = std::max<double>(largest, std::fabs(level));
+    }
+    return largest * std::fabs(LoadReal(w.grid->grouped->scale, block)) * w.grid->grouped->after;
   }
 
   std::unique_ptr<CpuOps> ops_;

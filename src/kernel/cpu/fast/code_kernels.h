@@ -17,7 +17,6 @@ template <class C>
 struct DotCodes256 {
   using Product = ProductAvx2;
   static constexpr PanelForm kForm = FormFor<C, Product>();
-  static constexpr bool kPlanes = kForm.planes == 2;
   const RoundedBlock* x;
   __m256 sum;
   __m256 low, high;  // steps times the token's scales; groups of 32 are all in `low`
@@ -53,12 +52,6 @@ struct DotCodes256 {
     sum = _mm256_sub_ps(sum, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
   HT_INLINE void operator()(int j, __m256i codes) { Add(j, Products(j, codes)); }
-  // The same of levels 128 * h + l, whose codes are not unsigned.
-  HT_INLINE void Planes(int j, __m256i l, __m256i h) { Add(j, Products(j, l, h)); }
-  HT_INLINE void OneOfPlanes(int g, __m256i l, __m256i h, float step) {
-    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Products(g, l, h)), _mm256_set1_ps(step * x->scale),
-                          sum);
-  }
   HT_INLINE __m256 Sum() const { return sum; }
 
  private:
@@ -74,9 +67,6 @@ struct DotCodes256 {
     const __m256i high = Product::template Of<kForm.wide>(codes, Load256(x->high + 32 * j));
     return _mm256_add_epi32(sums, _mm256_slli_epi32(high, 7));
   }
-  HT_INLINE __m256i Products(int j, __m256i l, __m256i h) const {
-    return _mm256_add_epi32(Products(j, l), _mm256_slli_epi32(Products(j, h), 7));
-  }
   HT_INLINE void Take(__m256 m, const float* sums) {
     sum = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), sum);
   }
@@ -89,24 +79,21 @@ template <class C>
 struct DotCodes512 {
   using Product = ProductVnni;
   static constexpr PanelForm kForm = FormFor<C, Product>();
-  static constexpr bool kPlanes = kForm.planes == 2;
-  // What codes are above their levels; of two planes 128 * (high + 128) + (low + 128).
-  static constexpr int kOffset = kPlanes ? 128 * kForm.offset + kForm.offset : kForm.offset;
   const RoundedBlock* x;
   __m512 sum;
-  __m256 others;              // what is not summed over columns: minima, the ends of rows
-  __m512 steps;               // times the token's scales, of 8 or 16 groups
-  __m256i first, first_high;  // of two neighbouring calls
+  __m256 others;  // what is not summed over columns: minima, the ends of rows
+  __m512 steps;   // times the token's scales, of 8 or 16 groups
+  __m256i first;  // of two neighbouring calls
 
   HT_INLINE explicit DotCodes512(const RoundedBlock* blocks)
       : x(blocks), sum(_mm512_setzero_ps()), others(_mm256_setzero_ps()) {}
 
   HT_INLINE void Steps(__m256 s) {
-    if constexpr (kOffset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kOffset)), x->sum);
+    if constexpr (kForm.offset != 0) Take(_mm256_mul_ps(s, _mm256_set1_ps(kForm.offset)), x->sum);
     steps = _mm512_castps256_ps512(_mm256_mul_ps(s, _mm256_set1_ps(x->scale)));
   }
   HT_INLINE void Steps(__m512 s) {
-    if constexpr (kOffset != 0) Minima(_mm512_mul_ps(s, _mm512_set1_ps(kOffset)));
+    if constexpr (kForm.offset != 0) Minima(_mm512_mul_ps(s, _mm512_set1_ps(kForm.offset)));
     steps = _mm512_mul_ps(s, _mm512_set1_ps(x->scale));
   }
   HT_INLINE void Minima(__m256 m) { Take(m, x->sum); }
@@ -114,9 +101,6 @@ struct DotCodes512 {
   HT_INLINE void Clear() {}
   HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
     AddOne(g, Products(g, codes), step, minimum);
-  }
-  HT_INLINE void OneOfPlanes(int g, __m256i l, __m256i h, float step) {
-    AddOne(g, _mm256_add_epi32(Products(g, l), _mm256_slli_epi32(Products(g, h), 7)), step, 0);
   }
   HT_INLINE void operator()(int j, __m256i codes) {
     if (j % 2 == 0) {
@@ -127,26 +111,6 @@ struct DotCodes512 {
     Pair(j / 2, kForm.wide ? _mm512_xor_si512(both, _mm512_set1_epi8(-128)) : both);
   }
   HT_INLINE void Pair(int p, __m512i codes) { Add(p, Products(p, codes)); }
-  // Levels 128 * h + l in two calls, or at once.
-  HT_INLINE void Planes(int j, __m256i l, __m256i h) {
-    if (j % 2 == 0) {
-      first = l;
-      first_high = h;
-      return;
-    }
-    const __m512i top = _mm512_set1_epi8(-128);
-    const __m512i low = _mm512_inserti64x4(_mm512_castsi256_si512(first), l, 1);
-    const __m512i high = _mm512_inserti64x4(_mm512_castsi256_si512(first_high), h, 1);
-    PlanesOfPair(j / 2, _mm512_xor_si512(low, top), _mm512_xor_si512(high, top));
-  }
-  HT_INLINE void PlanesOfPair(int p, __m512i l, __m512i h) {
-    if (Large(p)) [[unlikely]] {
-      return Add(p, _mm512_add_epi32(Products(p, l), _mm512_slli_epi32(Products(p, h), 7)));
-    }
-    const __m512i token = _mm512_load_si512(x->codes + 64 * p);
-    const __m512i high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), h, token);
-    Add(p, _mm512_dpbusd_epi32(_mm512_slli_epi32(high, 7), l, token));
-  }
   HT_INLINE __m256 Sum() const {
     return _mm256_add_ps(_mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1)),
                          others);
@@ -180,7 +144,7 @@ struct DotCodes512 {
   }
   HT_INLINE void AddOne(int g, __m256i products, float step, float minimum) {
     others = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_set1_ps(step * x->scale), others);
-    const float taken = (step * kOffset + minimum) * x->sum[g];
+    const float taken = (step * kForm.offset + minimum) * x->sum[g];
     others = _mm256_sub_ps(others, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
 };
@@ -204,10 +168,10 @@ void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, in
     int64_t row[4];
     for (int i = 0; i < 4; ++i) row[i] = std::min(at[i] + r, count - 1);
     Sink sa(x), sb(x), sc(x), se(x);
-    C a(grid, rows + row[0] * row_bytes, 0, 0);
-    C b(grid, rows + row[1] * row_bytes, 0, 0);
-    C c(grid, rows + row[2] * row_bytes, 0, 0);
-    C e(grid, rows + row[3] * row_bytes, 0, 0);
+    C a(grid, rows + row[0] * row_bytes, 0);
+    C b(grid, rows + row[1] * row_bytes, 0);
+    C c(grid, rows + row[2] * row_bytes, 0);
+    C e(grid, rows + row[3] * row_bytes, 0);
     for (int64_t i = 0; i < steps; ++i) {
 #pragma GCC unroll 4
       for (const int64_t r4 : row) {
@@ -229,7 +193,6 @@ void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, in
 // One row's stretch as a panel wants it before rows are turned.
 template <class C, class Product>
 struct RowOfPanel {
-  static constexpr bool kPlanes = false;
   uint8_t* codes;  // [256]
   float* steps;    // [16]
   float* minima;   // [16]
@@ -353,7 +316,7 @@ HT_INLINE void TurnWords(const float* from, int64_t from_stride, float* to, int6
 // in pieces, which the processor does not foresee.
 template <class C, class Product>
 void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64_t count,
-                 int64_t stretch, int64_t cols, int plane, Panel& panel) {
+                 int64_t stretch, int64_t cols, Panel& panel) {
   constexpr int64_t kTurned = Product::kTurned;  // rows at a time
   constexpr int64_t kGroups = kRoundedColumns / C::kForm.group;
   const int64_t columns = std::min(kRoundedColumns, cols - stretch * kRoundedColumns);
@@ -372,7 +335,7 @@ void UnpackCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, int64
       const int64_t r = std::min(r0 + i, count - 1);
       const int64_t next = stretch + 1 < stretches ? step_bytes : next_panel;
       Prefetch(rows, r * row_bytes + stretch * step_bytes + next, step_bytes + 63);
-      C reader(grid, rows + r * row_bytes, stretch, plane);
+      C reader(grid, rows + r * row_bytes, stretch);
       RowOfPanel<C, Product> sink{panel.rows + i * kRoundedColumns, panel.row_steps + i * 16,
                                   panel.row_minima + i * 16};
       if (columns == kRoundedColumns) {

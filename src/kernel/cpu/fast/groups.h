@@ -1,9 +1,9 @@
 // The grids of grid/grouped.h in products with rounded activations: 4- and 8-bit codes in groups
 // that are whole multiples of 32.
 //
-// Levels that are no integers (NF4, FP4, E2M1) are cut to 15 bits, 1/32,512 of the largest at most
-// away, and become two bytes, level = (128 * high + low) / 16256 * largest. One token meets both at
-// once, a panel holds one of the two planes.
+// Levels that are no integers (NF4, FP4, E2M1) become bytes, the nearest whole multiples of a unit
+// that is chosen for them: exact for E2M1, and for FP4 but for its smallest level; NF4's are
+// 1/254 of the largest away at most (docs/performance.md).
 
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <span>
 
 #include "grid/grouped.h"
@@ -20,40 +21,46 @@
 
 namespace halftone {
 
-// The 16 levels of a grid as two planes of bytes: level = unit * (128 * high + low).
-struct LevelPlanes {
-  alignas(16) int8_t low[16];
-  alignas(16) int8_t high[16];
+// The 16 levels of a grid as bytes: level = unit * code.
+struct LevelBytes {
+  alignas(16) int8_t codes[16];
   float unit;
 };
 
-inline LevelPlanes SplitLevels(std::span<const float> levels) {
-  constexpr float kLargest = 127 * 128;
+// With the largest level at most 127 units, and the unit that leaves the least sum of squares.
+inline LevelBytes BytesOfLevels(std::span<const float> levels) {
   float largest = 0;
   for (const float level : levels) largest = std::max(largest, std::fabs(level));
-  LevelPlanes planes{};
-  for (int code = 0; code < 16; ++code) {
-    const auto whole = static_cast<int>(std::lrint(levels[code] / largest * kLargest));
-    const int high = (whole + 64) >> 7;
-    planes.low[code] = static_cast<int8_t>(whole - 128 * high);
-    planes.high[code] = static_cast<int8_t>(high);
+  LevelBytes best{};
+  double least = std::numeric_limits<double>::infinity();
+  for (int units = 64; units <= 127; ++units) {
+    LevelBytes bytes{};
+    bytes.unit = largest / static_cast<float>(units);
+    double error = 0;
+    for (int code = 0; code < 16; ++code) {
+      const float whole = std::nearbyint(levels[code] / bytes.unit);
+      bytes.codes[code] = static_cast<int8_t>(whole);
+      error += std::pow(levels[code] - whole * bytes.unit, 2);
+    }
+    if (error >= least) continue;
+    least = error;
+    best = bytes;
   }
-  planes.unit = largest / kLargest;
-  return planes;
+  return best;
 }
 
-inline const LevelPlanes& PlanesOf(const Grid& grid) {
+inline const LevelBytes& BytesOf(const Grid& grid) {
   switch (grid.grouped->levels) {
     case GroupedLevels::kNf4: {
-      static const auto nf4 = SplitLevels(LevelsOfCodes(grid));
+      static const auto nf4 = BytesOfLevels(LevelsOfCodes(grid));
       return nf4;
     }
     case GroupedLevels::kFp4: {
-      static const auto fp4 = SplitLevels(LevelsOfCodes(grid));
+      static const auto fp4 = BytesOfLevels(LevelsOfCodes(grid));
       return fp4;
     }
     default: {
-      static const auto e2m1 = SplitLevels(LevelsOfCodes(grid));
+      static const auto e2m1 = BytesOfLevels(LevelsOfCodes(grid));
       return e2m1;
     }
   }
@@ -119,112 +126,61 @@ struct GroupParts {
 };
 
 // Kinds: the form, what a step is in scales (Unit), which zero stands for none (kZero, where there
-// are zeros), and how a sink is given the codes of 32 columns, of 64, or of 32 at a row's end.
+// are zeros), and the codes of 32 columns or, unsigned, of 64.
 struct FourBits {
   static constexpr PanelForm kForm{.offset = 8};
   static constexpr int kBits = 4;
-  HT_INLINE FourBits(const Grid& /*grid*/, int /*plane*/) {}
-  template <class Sink>
-  HT_INLINE void Give(Sink& sink, int j, const uint8_t* codes) const {
-    sink(j, Nibbles256(codes));
-  }
-  template <class Sink>
-  HT_INLINE void GivePair([[maybe_unused]] Sink& sink, [[maybe_unused]] int p,
-                          [[maybe_unused]] const uint8_t* codes) const {
+  HT_INLINE explicit FourBits(const Grid& /*grid*/) {}
+  HT_INLINE __m256i Of(const uint8_t* codes) const { return Nibbles256(codes); }
 #if defined(HT_VNNI_UNIT)
-    sink.Pair(p, NibblePairs512(Load256(codes)));
+  HT_INLINE __m512i PairOf(const uint8_t* codes) const { return NibblePairs512(Load256(codes)); }
 #endif
-  }
-  template <class Sink>
-  HT_INLINE void GiveOne(Sink& sink, int g, const uint8_t* codes, float step, float minimum) const {
-    sink.One(g, Nibbles256(codes), step, minimum);
-  }
   HT_INLINE float Unit() const { return 1; }
 };
 
 struct FourBitsWithZero : FourBits {
   static constexpr PanelForm kForm{.minima = true};
   static constexpr float kZero = 0;
-  HT_INLINE FourBitsWithZero(const Grid& grid, int plane) : FourBits(grid, plane) {}
+  HT_INLINE explicit FourBitsWithZero(const Grid& grid) : FourBits(grid) {}
 };
 
 struct EightBits {
   static constexpr PanelForm kForm{.wide = true};
   static constexpr int kBits = 8;
-  HT_INLINE EightBits(const Grid& /*grid*/, int /*plane*/) {}
-  template <class Sink>
-  HT_INLINE void Give(Sink& sink, int j, const uint8_t* codes) const {
-    sink(j, Of(codes));
-  }
-  template <class Sink>
-  HT_INLINE void GivePair([[maybe_unused]] Sink& sink, [[maybe_unused]] int p,
-                          [[maybe_unused]] const uint8_t* codes) const {
-#if defined(HT_VNNI_UNIT)
-    sink.Pair(p, _mm512_loadu_si512(codes));
-#endif
-  }
-  template <class Sink>
-  HT_INLINE void GiveOne(Sink& sink, int g, const uint8_t* codes, float step, float minimum) const {
-    sink.One(g, Of(codes), step, minimum);
-  }
-  HT_INLINE float Unit() const { return 1; }
-
- private:
-  HT_INLINE static __m256i Of(const uint8_t* codes) {
+  HT_INLINE explicit EightBits(const Grid& /*grid*/) {}
+  HT_INLINE __m256i Of(const uint8_t* codes) const {
     return _mm256_xor_si256(Load256(codes), _mm256_set1_epi8(-128));
   }
+#if defined(HT_VNNI_UNIT)
+  HT_INLINE __m512i PairOf(const uint8_t* codes) const { return _mm512_loadu_si512(codes); }
+#endif
+  HT_INLINE float Unit() const { return 1; }
 };
 
 struct EightBitsWithZero : EightBits {
   static constexpr PanelForm kForm{.minima = true, .wide = true};
   static constexpr float kZero = 128;
-  HT_INLINE EightBitsWithZero(const Grid& grid, int plane) : EightBits(grid, plane) {}
+  HT_INLINE explicit EightBitsWithZero(const Grid& grid) : EightBits(grid) {}
 };
 
 struct Levels16 {
-  static constexpr PanelForm kForm{.wide = true, .planes = 2};
+  static constexpr PanelForm kForm{.wide = true};
   static constexpr int kBits = 4;
-  __m128i low, high;
+  __m128i levels;
   float unit;
-  int plane;
 
-  HT_INLINE Levels16(const Grid& grid, int which) : plane(which) {
-    const LevelPlanes& planes = PlanesOf(grid);
-    low = _mm_load_si128(reinterpret_cast<const __m128i*>(planes.low));
-    high = _mm_load_si128(reinterpret_cast<const __m128i*>(planes.high));
-    unit = planes.unit;
+  HT_INLINE explicit Levels16(const Grid& grid) {
+    const LevelBytes& bytes = BytesOf(grid);
+    levels = _mm_load_si128(reinterpret_cast<const __m128i*>(bytes.codes));
+    unit = bytes.unit;
   }
-  template <class Sink>
-  HT_INLINE void Give(Sink& sink, int j, const uint8_t* codes) const {
-    const __m256i four = Nibbles256(codes);
-    if constexpr (Sink::kPlanes) {
-      sink.Planes(j, LookUp256(low, four), LookUp256(high, four));
-    } else {
-      sink(j, LookUp256(plane == 0 ? low : high, four));
-    }
-  }
-  template <class Sink>
-  HT_INLINE void GivePair([[maybe_unused]] Sink& sink, [[maybe_unused]] int p,
-                          [[maybe_unused]] const uint8_t* codes) const {
+  HT_INLINE __m256i Of(const uint8_t* codes) const { return LookUp256(levels, Nibbles256(codes)); }
 #if defined(HT_VNNI_UNIT)
-    const __m512i four = NibblePairs512(Load256(codes));
-    if constexpr (Sink::kPlanes) {
-      sink.PlanesOfPair(p, LookUp512(low, four), LookUp512(high, four));
-    } else {
-      sink.Pair(p, LookUp512(plane == 0 ? low : high, four));
-    }
+  HT_INLINE __m512i PairOf(const uint8_t* codes) const {
+    return LookUp512(levels, NibblePairs512(Load256(codes)));
+  }
 #endif
-  }
-  template <class Sink>
-  HT_INLINE void GiveOne(Sink& sink, int g, const uint8_t* codes, float step, float minimum) const {
-    const __m256i four = Nibbles256(codes);
-    if constexpr (Sink::kPlanes) {
-      sink.OneOfPlanes(g, LookUp256(low, four), LookUp256(high, four), step);
-    } else {
-      sink.One(g, LookUp256(plane == 0 ? low : high, four), step, minimum);
-    }
-  }
-  HT_INLINE float Unit() const { return plane == 0 ? unit : 128 * unit; }
+  HT_INLINE float Unit() const { return unit; }
 };
 
 // Reads rows as CodesOfBlocks does. kGroup: columns of a group, of which 256 are a multiple; or 0:
@@ -237,8 +193,8 @@ struct CodesOfGroupedRows {
   const uint8_t* block;
   int64_t group, within;  // columns of a block, and those of the present one that were read
 
-  HT_INLINE CodesOfGroupedRows(const Grid& grid, const uint8_t* row, int64_t stretch, int plane)
-      : kind(grid, plane), parts(grid), group(grid.block) {
+  HT_INLINE CodesOfGroupedRows(const Grid& grid, const uint8_t* row, int64_t stretch)
+      : kind(grid), parts(grid), group(grid.block) {
     const int64_t column = stretch * kRoundedColumns;
     block = row + column / group * parts.bytes;
     within = column % group;
@@ -260,7 +216,7 @@ struct CodesOfGroupedRows {
     sink.Clear();
     for (int g = 0; g < columns / 32; ++g) {
       const uint8_t* codes = Next();
-      kind.GiveOne(sink, g, codes, kind.Unit() * parts.Step(block), Minimum());
+      sink.One(g, kind.Of(codes), kind.Unit() * parts.Step(block), Minimum());
     }
   }
 
@@ -288,10 +244,10 @@ struct CodesOfGroupedRows {
 #pragma GCC unroll 4
     for (int p = 0; p < kPairs; ++p) {
 #if defined(HT_VNNI_UNIT)
-      kind.GivePair(sink, first + p, codes + p * kBytes);
+      sink.Pair(first + p, kind.PairOf(codes + p * kBytes));
 #else
-      kind.Give(sink, 2 * (first + p), codes + p * kBytes);
-      kind.Give(sink, 2 * (first + p) + 1, codes + p * kBytes + kBytes / 2);
+      sink(2 * (first + p), kind.Of(codes + p * kBytes));
+      sink(2 * (first + p) + 1, kind.Of(codes + p * kBytes + kBytes / 2));
 #endif
     }
   }
@@ -345,7 +301,7 @@ struct CodesOfGroupedRows {
                                  minima[6], minima[7]));
     }
 #pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) kind.Give(sink, j, codes[j]);
+    for (int j = 0; j < 8; ++j) sink(j, kind.Of(codes[j]));
   }
 };
 
