@@ -153,6 +153,10 @@ HfFolder OpenHfFolder(const fs::path& path) {
     for (const std::string_view name : kPickledWeights) {
       if (IsFile(path / name)) FailPickled(path / name);
     }
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(path, error)) {
+      if (IsFile(entry.path()) && IsPickle(entry.path())) FailPickled(entry.path());
+    }
     FailFormat("{}: holds neither {} nor {}", path.string(), kWeights, kIndex);
   }
   ReadDocuments(path, folder);

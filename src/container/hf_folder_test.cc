@@ -117,6 +117,9 @@ TEST_F(HfFolderTest, RefusesAnIndexThatDoesNotFitItsParts) {
 TEST_F(HfFolderTest, RefusesPickledWeights) {
   folder_.Write("config.json", "{}");
   Refuses(Kind::kFormat, "holds neither model.safetensors nor");
+  const fs::path part = folder_.Write("pytorch_model-00001-of-00002.bin", "PK\x03\x04zip");
+  Refuses(Kind::kUnsupported, "convert them to safetensors");
+  fs::remove(part);
   const fs::path pickled = folder_.Write("pytorch_model.bin", "PK\x03\x04zip");
   Refuses(Kind::kUnsupported, "convert them to safetensors");
   ExpectError(Kind::kUnsupported, "convert them to safetensors", [&] { OpenCheckpoint(pickled); });

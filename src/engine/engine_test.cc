@@ -11,6 +11,7 @@
 #include "engine/sampler.h"
 #include "engine/session.h"
 #include "halftone/error.h"
+#include "tests/testing/expect_error.h"
 #include "tests/testing/shared.h"
 
 namespace halftone {
@@ -207,6 +208,20 @@ TEST(GeneratorTest, GreedyTextIsTheSameWithAndWithoutTheCache) {
   const Generation stopped =
       generator.Generate(prompt, 12, greedy, [](std::string_view) { return false; });
   EXPECT_EQ(stopped.stop, "stopped");
+}
+
+TEST(TokenizerTest, MustNotHaveMoreTokensThanTheEmbeddingRows) {
+  Checkpoint checkpoint;
+  checkpoint.path = "model.gguf";
+  checkpoint.metadata.Set("tokenizer.ggml.model", std::string("rwkv"));
+  checkpoint.metadata.Set("tokenizer.ggml.tokens", Array{std::vector<std::string>{"a", "b", "c"}});
+  for (const int64_t rows : {3, 4}) {
+    checkpoint.tensors = {MakeF32Tensor("token_embd.weight", {rows, 1}, std::vector<float>(rows))};
+    EXPECT_EQ(MakeTokenizer(checkpoint)->vocabulary(), 3);
+  }
+  checkpoint.tensors = {MakeF32Tensor("token_embd.weight", {2, 1}, std::vector<float>(2))};
+  ExpectError(Error::Kind::kFormat, "the tokenizer has 3 tokens but the embedding only 2 rows",
+              [&] { MakeTokenizer(checkpoint); });
 }
 
 }  // namespace

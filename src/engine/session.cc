@@ -27,6 +27,18 @@ namespace {
   FailFormat("{}: the model's outputs are not finite", checkpoint.path);
 }
 
+// Of a GGUF file; of a folder's tokenizer the translation checks it.
+void CheckTokensHaveRows(const Checkpoint& checkpoint) {
+  const auto* tokens = checkpoint.metadata.Strings("tokenizer.ggml.tokens");
+  const Tensor* embedding = checkpoint.Find("token_embd.weight");
+  if (tokens == nullptr || embedding == nullptr) return;
+  const auto count = static_cast<int64_t>(tokens->size());
+  if (count > embedding->rows()) {
+    FailFormat("{}: the tokenizer has {} tokens but the embedding only {} rows", checkpoint.path,
+               count, embedding->rows());
+  }
+}
+
 }  // namespace
 
 LoadedModel::LoadedModel(Checkpoint c, std::shared_ptr<Ops> o)
@@ -51,6 +63,7 @@ Metadata TokenizerMetadata(const Checkpoint& checkpoint) {
     const Hyperparameters parameters = ReadHyperparameters(checkpoint, ArchitectureOf(checkpoint));
     return TokenizerMetadataFromHf(checkpoint.documents, parameters.vocabulary, checkpoint.path);
   }
+  CheckTokensHaveRows(checkpoint);
   for (const auto& [key, value] : checkpoint.metadata.entries()) {
     if (key.starts_with("tokenizer.")) metadata.Set(key, value);
   }
@@ -59,6 +72,7 @@ Metadata TokenizerMetadata(const Checkpoint& checkpoint) {
 
 std::unique_ptr<Tokenizer> MakeTokenizer(const Checkpoint& checkpoint) {
   if (checkpoint.dialect == Dialect::kGguf) {
+    CheckTokensHaveRows(checkpoint);
     return Tokenizer::FromMetadata(checkpoint.metadata, checkpoint.path);
   }
   return Tokenizer::FromMetadata(TokenizerMetadata(checkpoint), checkpoint.path);

@@ -73,7 +73,14 @@ class WpmTokenizer : public VocabularyTokenizer {
     if (separator >= 0 && separator < vocabulary_.size()) {
       separator_ = static_cast<int32_t>(separator);
     }
-    for (int32_t id = 0; id < vocabulary_.size(); ++id) trie_.Insert(vocabulary_.text(id), id);
+    for (int32_t id = 0; id < vocabulary_.size(); ++id) {
+      const std::string_view token = vocabulary_.text(id);
+      if (token.starts_with(kSpaceMark) && token.size() > kSpaceMark.size()) {
+        begins_.Insert(token.substr(kSpaceMark.size()), id);
+      } else {
+        goes_on_.Insert(token, id);
+      }
+    }
   }
 
   std::vector<int32_t> Encode(std::string_view text, bool special) const override {
@@ -87,7 +94,6 @@ class WpmTokenizer : public VocabularyTokenizer {
     RegexMatcher matcher;
     std::string text;
     std::string subject;  // `text` in characters that PCRE2 knows, of the same length
-    std::string word;
   };
 
   std::unique_ptr<Workspace> NewWorkspace() const override {
@@ -102,7 +108,7 @@ class WpmTokenizer : public VocabularyTokenizer {
   void Remove(const Regex& what, WpmWorkspace& w) const;
   template <class Append>
   static void MapCharacters(WpmWorkspace& w, const Append& append);
-  void EncodeWord(std::string_view word, WpmWorkspace& w, std::vector<int32_t>& ids) const;
+  void EncodeWord(std::string_view word, std::vector<int32_t>& ids) const;
 
   const bool lowercase_;
   const bool strip_accents_;
@@ -110,7 +116,8 @@ class WpmTokenizer : public VocabularyTokenizer {
   const Regex control_{kControl};
   const Regex accents_{kAccents};
   const Regex words_{kWords};
-  ByteTrie trie_;
+  ByteTrie begins_;   // tokens that begin a word, without their mark
+  ByteTrie goes_on_;  // tokens within one
 };
 
 // Takes whatever matches out of the text.
@@ -138,25 +145,19 @@ void WpmTokenizer::MapCharacters(WpmWorkspace& w, const Append& append) {
   w.text = std::move(mapped);
 }
 
-void WpmTokenizer::EncodeWord(std::string_view word, WpmWorkspace& w,
-                              std::vector<int32_t>& ids) const {
+void WpmTokenizer::EncodeWord(std::string_view word, std::vector<int32_t>& ids) const {
   const size_t before = ids.size();
   const auto characters =
       std::ranges::count_if(word, [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
-  w.word.assign(kSpaceMark);
-  w.word += word;
-  std::string_view rest = w.word;
-  if (static_cast<size_t>(characters) > kLongestWord) rest = {};
-  while (!rest.empty()) {
-    const ByteTrie::Match match = trie_.Longest(rest);
-    // U+2581 alone is no beginning of a word.
-    const bool only_mark = ids.size() == before && match.bytes == kSpaceMark.size();
-    if (match.bytes == 0 || only_mark) {
+  if (static_cast<size_t>(characters) > kLongestWord) word = {};
+  while (!word.empty()) {
+    const ByteTrie::Match match = (ids.size() == before ? begins_ : goes_on_).Longest(word);
+    if (match.bytes == 0) {
       ids.resize(before);
       break;
     }
     ids.push_back(match.token);
-    rest.remove_prefix(match.bytes);
+    word.remove_prefix(match.bytes);
   }
   if (ids.size() == before && vocabulary_.unknown() >= 0) ids.push_back(vocabulary_.unknown());
 }
@@ -181,7 +182,7 @@ void WpmTokenizer::EncodeFragment(std::string_view text, bool, Workspace& worksp
   ReplaceNewerCharacters(w.subject);
   size_t at = 0;
   while (const auto match = w.matcher.Find(words_, w.subject, at)) {
-    EncodeWord(std::string_view(w.text).substr(match->begin, match->end - match->begin), w, ids);
+    EncodeWord(std::string_view(w.text).substr(match->begin, match->end - match->begin), ids);
     at = match->end;
   }
 }
