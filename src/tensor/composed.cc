@@ -55,7 +55,10 @@ class ShiftedRows : public RowSource {
     for (int64_t row = begin; row < end; ++row) {
       ReadRows(tensor_, row, row + 1, read.data());
       tensor_.grid->Decode(read.data(), cols, values.data());
-      for (float& value : values) value += offset_;
+      // Zero keeps its sign where nothing is added.
+      if (offset_ != 0) {
+        for (float& value : values) value += offset_;
+      }
       std::memcpy(blocks, values.data(), values.size() * sizeof(float));
       blocks += values.size() * sizeof(float);
     }
