@@ -190,10 +190,10 @@ class Model {
       ops_.MatMul(*w.k, n, tokens, k);
       ops_.MatMul(*w.v, n, tokens, v);
       const auto positions = std::span(positions_).subspan(position, tokens);
-      ops_.Rope(q, positions, s.heads, 64, RopeStyle::kInterleaved, frequency_);
-      ops_.Rope(k, positions, s.kv_heads, 64, RopeStyle::kInterleaved, frequency_);
+      ops_.Rope(q, positions, s.heads, 64, {RopeStyle::kInterleaved, frequency_});
+      ops_.Rope(k, positions, s.kv_heads, 64, {RopeStyle::kInterleaved, frequency_});
       const TokenRun run{cache_.get(), position, tokens};
-      ops_.Attention({&run, 1}, i, q, k, v, 0.125f, a);
+      ops_.Attention({&run, 1}, i, q, k, v, {0.125f}, a);
       ops_.MatMul(*w.o, a, tokens, n);
       ops_.Add(x, n, tokens * s.width);
       ops_.RmsNorm(x, norm_.get(), 1e-5f, tokens, s.width, n);

@@ -9,8 +9,8 @@ namespace halftone {
 namespace {
 
 struct Sum {
-  std::vector<double> squares;  // [cols]
-  int64_t tokens = 0;
+  std::vector<double> squares;  // [matrices, cols]
+  std::vector<int64_t> tokens;  // of each matrix
 };
 
 class SquareTap : public Tap {
@@ -19,15 +19,22 @@ class SquareTap : public Tap {
 
   void OnInput(std::string_view weight, const float* x, int64_t tokens, int64_t cols) override {
     if (!weight.starts_with("blk.") && !process_output_) return;
+    OnExpertInput(weight, 0, 1, x, tokens, cols);
+  }
+
+  void OnExpertInput(std::string_view weight, int64_t expert, int64_t experts, const float* x,
+                     int64_t tokens, int64_t cols) override {
     Sum& sum = sums_[std::string(weight)];
-    sum.squares.resize(static_cast<size_t>(cols));
+    sum.squares.resize(static_cast<size_t>(experts * cols));
+    sum.tokens.resize(static_cast<size_t>(experts));
+    double* squares = sum.squares.data() + expert * cols;
     for (int64_t t = 0; t < tokens; ++t) {
       for (int64_t c = 0; c < cols; ++c) {
         const double v = x[t * cols + c];
-        sum.squares[c] += v * v;
+        squares[c] += v * v;
       }
     }
-    sum.tokens += tokens;
+    sum.tokens[static_cast<size_t>(expert)] += tokens;
   }
 
   const std::map<std::string, Sum, std::less<>>& sums() const { return sums_; }
@@ -66,7 +73,7 @@ ImportanceMatrix AccumulateImportance(std::shared_ptr<const LoadedModel> model,
   for (const auto& [name, sum] : tap.sums()) {
     ImportanceEntry& entry = matrix.entries[name];
     entry.sum_squares.assign(sum.squares.begin(), sum.squares.end());
-    entry.counts = {static_cast<float>(sum.tokens)};
+    entry.counts.assign(sum.tokens.begin(), sum.tokens.end());
   }
   return matrix;
 }

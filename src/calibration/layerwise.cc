@@ -1,6 +1,7 @@
 #include "calibration/layerwise.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "base/error.h"
@@ -12,13 +13,14 @@ namespace halftone {
 struct LayerwiseCalibration::Stream {
   std::vector<float> residual;  // [chunks * length, width]
   // The input of the stage at hand, where it does not follow from the residual stream alone.
-  std::vector<float> input;  // [chunks * length, InputWidth]
+  std::vector<float> input;      // [chunks * rows, InputWidth]
+  std::vector<Routing> routing;  // of each chunk's rows, where they are experts'
 
   float* Residual(int64_t chunk, int64_t tokens, int64_t width) {
     return residual.data() + chunk * tokens * width;
   }
-  float* Input(int64_t chunk, int64_t tokens, int64_t width) {
-    return input.data() + chunk * tokens * width;
+  float* Input(int64_t chunk, int64_t rows, int64_t width) {
+    return input.data() + chunk * rows * width;
   }
 };
 
@@ -32,16 +34,8 @@ bool FollowsFromResidual(Stage stage) {
   return stage == Stage::kAttention || stage == Stage::kFeedForward;
 }
 
-LayerWeights Borrowed(const LayerWeights& layer) {
-  LayerWeights copy;
-  copy.attention_norm = layer.attention_norm;
-  copy.feed_forward_norm = layer.feed_forward_norm;
-  for (const Stage stage : kStages) {
-    for (const auto member : LinearsOf(stage)) {
-      copy.*member = {(layer.*member).name, nullptr, (layer.*member).bias};
-    }
-  }
-  return copy;
+bool IsRouted(const LayerWeights& layer, Stage stage) {
+  return !layer.experts.empty() && (stage == Stage::kFeedForward || stage == Stage::kDown);
 }
 
 // The four means of a stage, being summed.
@@ -105,37 +99,90 @@ StageStatistics LayerwiseCalibration::Output() {
   return statistics;
 }
 
+namespace {
+
+// Rows of a stage's input, and the tokens they are of.
+struct Rows {
+  const float* x = nullptr;
+  int64_t count = 0;
+  const Routing* routing = nullptr;  // null: row t is token t
+  int64_t first = 0;                 // of the routing's rows
+};
+
+Rows OfExpert(const float* x, int64_t cols, const Routing& routing, int64_t expert) {
+  const int64_t at = routing.begin[static_cast<size_t>(expert)];
+  return {x + at * cols, routing.begin[static_cast<size_t>(expert) + 1] - at, &routing, at};
+}
+
+// The original's row of the same token and expert as row i; null where there is none.
+const float* Partner(const Rows& rows, int64_t i, const float* original, const Routing* routing,
+                     int64_t expert, int64_t cols) {
+  if (rows.routing == nullptr) return original + i * cols;
+  const int64_t token = rows.routing->token[static_cast<size_t>(rows.first + i)];
+  const int64_t row = routing == nullptr ? token : routing->RowOf(token, expert);
+  return row < 0 ? nullptr : original + row * cols;
+}
+
+}  // namespace
+
 StageStatistics LayerwiseCalibration::Measure(Stream& original, Stream& rounded,
                                               const LayerWeights& original_layer,
-                                              const LayerWeights& rounded_layer, Stage stage) {
-  const ModelWeights& weights = model_->weights;
-  const int64_t tokens = chunks_.length, width = weights.parameters.width;
-  ForwardPass pass(weights, *model_->ops, *cache_, workspace_, tokens, 0);
+                                              const LayerWeights& rounded_layer, Stage stage,
+                                              int64_t expert) {
+  const int64_t tokens = chunks_.length, width = model_->weights.parameters.width;
+  ForwardPass pass(model_->weights, *model_->ops, *cache_, workspace_, tokens, 0);
   const int64_t cols = pass.InputWidth(stage);
-  const auto input = [&](Stream& stream, const LayerWeights& layer, int64_t chunk) {
-    if (!FollowsFromResidual(stage))
-      return static_cast<const float*>(stream.Input(chunk, tokens, cols));
-    pass.SetResidual(stream.Residual(chunk, tokens, width));
-    return pass.Input(layer, stage);
-  };
+  const bool follows = FollowsFromResidual(stage);
   Sums sums(cols);
-  std::vector<float> x(static_cast<size_t>(tokens * cols)), difference;
+  std::vector<float> x, difference;
+  Routing routing;
   for (int64_t c = 0; c < chunks_.count; ++c) {
     CheckCancelled();
+    Rows rows{nullptr, tokens};
+    if (follows) {
+      pass.SetResidual(rounded.Residual(c, tokens, width));
+      const float* input = pass.Input(rounded_layer, stage);
+      if (expert >= 0) routing = pass.routing();
+      rows.x = input;
+      if (expert >= 0) rows = OfExpert(input, cols, routing, expert);
+    } else if (expert >= 0) {
+      const Routing& of_chunk = rounded.routing[static_cast<size_t>(c)];
+      rows = OfExpert(rounded.Input(c, of_chunk.rows(), cols), cols, of_chunk, expert);
+    } else {
+      rows.x = rounded.Input(c, tokens, cols);
+    }
+    if (rows.count == 0) continue;
+    x.assign(rows.x, rows.x + rows.count * cols);
     const bool hold = c >= chunks_.count - options_.held_out_chunks;
-    std::copy_n(input(rounded, rounded_layer, c), tokens * cols, x.data());
-    (hold ? sums.held_gram : sums.gram).Add(x.data(), x.data(), tokens, *model_->ops);
+    (hold ? sums.held_gram : sums.gram).Add(x.data(), x.data(), rows.count, *model_->ops);
     if (!options_.drift) continue;
-    const float* x0 = input(original, original_layer, c);
-    difference.resize(x.size());
-    for (size_t i = 0; i < x.size(); ++i) difference[i] = x0[i] - x[i];
-    (hold ? sums.held_drift : sums.drift).Add(difference.data(), x.data(), tokens, *model_->ops);
+    const float* x0 = nullptr;
+    const Routing* other = nullptr;
+    if (follows) {
+      pass.SetResidual(original.Residual(c, tokens, width));
+      pass.Input(original_layer, stage);
+      x0 = pass.normed();
+    } else {
+      if (expert >= 0) other = &original.routing[static_cast<size_t>(c)];
+      x0 = original.Input(c, other != nullptr ? other->rows() : tokens, cols);
+    }
+    difference.assign(x.size(), 0.0f);
+    for (int64_t i = 0; i < rows.count; ++i) {
+      const float* partner = Partner(rows, i, x0, other, expert, cols);
+      if (partner == nullptr) continue;
+      for (int64_t j = 0; j < cols; ++j) {
+        difference[i * cols + j] = partner[j] - x[i * cols + j];
+      }
+    }
+    (hold ? sums.held_drift : sums.drift)
+        .Add(difference.data(), x.data(), rows.count, *model_->ops);
   }
   StageStatistics statistics;
-  statistics.gram = sums.gram.Mean();
   statistics.tokens = sums.gram.tokens();
+  if (statistics.tokens == 0) return statistics;
+  statistics.gram = sums.gram.Mean();
   if (options_.drift) statistics.drift = sums.drift.Mean();
-  if (options_.held_out_chunks > 0) {
+  if (options_.held_out_chunks > 0 && sums.held_gram.tokens() > 0) {
     statistics.held_gram = sums.held_gram.Mean();
     if (options_.drift) statistics.held_drift = sums.held_drift.Mean();
   }
@@ -143,27 +190,38 @@ StageStatistics LayerwiseCalibration::Measure(Stream& original, Stream& rounded,
 }
 
 // The inputs of all stages of a layer at once, as a stream meets them in it.
-std::vector<StageStatistics> LayerwiseCalibration::MeasureLayer(Stream& stream,
-                                                                const LayerWeights& layer) {
+LayerStatistics LayerwiseCalibration::MeasureLayer(Stream& stream, const LayerWeights& layer) {
   const ModelWeights& weights = model_->weights;
   const int64_t tokens = chunks_.length;
   ForwardPass pass(weights, *model_->ops, *cache_, workspace_, tokens, 0);
-  std::vector<GramSum> sums;
-  for (const Stage stage : kStages) sums.emplace_back(pass.InputWidth(stage));
+  std::vector<std::vector<GramSum>> sums;
+  for (const Stage stage : kStages) {
+    const size_t matrices = IsRouted(layer, stage) ? layer.experts.size() : 1;
+    sums.emplace_back(matrices, GramSum(pass.InputWidth(stage)));
+  }
   for (int64_t c = 0; c < chunks_.count - options_.held_out_chunks; ++c) {
     CheckCancelled();
     pass.SetResidual(stream.Residual(c, tokens, weights.parameters.width));
     for (size_t s = 0; s < std::size(kStages); ++s) {
       const float* x = pass.Input(layer, kStages[s]);
-      sums[s].Add(x, x, tokens, *model_->ops);
+      for (size_t m = 0; m < sums[s].size(); ++m) {
+        Rows rows{x, tokens};
+        if (IsRouted(layer, kStages[s])) {
+          rows = OfExpert(x, pass.InputWidth(kStages[s]), pass.routing(), static_cast<int64_t>(m));
+        }
+        if (rows.count > 0) sums[s][m].Add(rows.x, rows.x, rows.count, *model_->ops);
+      }
       if (s + 1 < std::size(kStages)) pass.Apply(layer, kStages[s], 0);
     }
   }
-  std::vector<StageStatistics> stages;
-  for (const GramSum& sum : sums) {
+  LayerStatistics stages;
+  for (const std::vector<GramSum>& stage : sums) {
     stages.emplace_back();
-    stages.back().gram = sum.Mean();
-    stages.back().tokens = sum.tokens();
+    for (const GramSum& sum : stage) {
+      stages.back().emplace_back();
+      stages.back().back().tokens = sum.tokens();
+      if (sum.tokens() > 0) stages.back().back().gram = sum.Mean();
+    }
   }
   return stages;
 }
@@ -177,13 +235,20 @@ void LayerwiseCalibration::Advance(Stream& stream, const LayerWeights& layer, St
   const int64_t cols = pass.InputWidth(stage);
   const Stage next = stage == Stage::kAttention ? Stage::kAttentionOutput : Stage::kDown;
   const int64_t next_cols = pass.InputWidth(next);
-  if (!ends_branch) stream.input.resize(static_cast<size_t>(chunks_.count * tokens * next_cols));
+  const bool routed = IsRouted(layer, next);
+  const int64_t next_rows = routed ? tokens * weights.parameters.expert.used : tokens;
+  if (!ends_branch) {
+    stream.input.resize(static_cast<size_t>(chunks_.count * next_rows * next_cols));
+    stream.routing.resize(routed ? static_cast<size_t>(chunks_.count) : 0);
+  }
   for (int64_t c = 0; c < chunks_.count; ++c) {
     CheckCancelled();
     float* residual = stream.Residual(c, tokens, width);
     pass.SetResidual(residual);
     if (ends_branch) {
-      pass.SetInput(stage, stream.Input(c, tokens, cols));
+      const bool from_experts = IsRouted(layer, stage);
+      const Routing* routing = from_experts ? &stream.routing[static_cast<size_t>(c)] : nullptr;
+      pass.SetInput(stage, stream.Input(c, from_experts ? routing->rows() : tokens, cols), routing);
     } else {
       pass.Input(layer, stage);
     }
@@ -191,7 +256,9 @@ void LayerwiseCalibration::Advance(Stream& stream, const LayerWeights& layer, St
     if (ends_branch) {
       std::copy_n(pass.residual(), tokens * width, residual);
     } else {
-      std::copy_n(pass.Input(layer, next), tokens * next_cols, stream.Input(c, tokens, next_cols));
+      if (routed) stream.routing[static_cast<size_t>(c)] = pass.routing();
+      std::copy_n(pass.Input(layer, next), next_rows * next_cols,
+                  stream.Input(c, next_rows, next_cols));
     }
   }
 }
@@ -201,15 +268,28 @@ void LayerwiseCalibration::RoundStages(Stream& original, Stream& rounded, const 
                                        LayerWeights& own, const LayerwiseVisitor& visitor,
                                        const std::function<void()>& advanced) {
   for (const Stage stage : kStages) {
-    const auto members = LinearsOf(stage);
+    const std::vector<std::string> names = TensorNames(layer, stage);
+    // Measured when it is asked for, since the statistics of all experts may not fit in memory.
+    int64_t measured = -1;
     StageStatistics statistics;
-    const bool known = std::ranges::all_of(
-        members, [&](const auto member) { return visitor.finished((layer.*member).name); });
-    if (!known) statistics = Measure(original, rounded, layer, own, stage);
-    for (const auto member : members) {
-      (own.*member).weight =
-          model_->ops->Prepare(visitor.round((layer.*member).name, known ? nullptr : &statistics));
-    }
+    MeasureInput measure = [&](int64_t matrix) -> const StageStatistics& {
+      if (matrix != measured) {
+        const int64_t expert = IsRouted(layer, stage) ? matrix : -1;
+        statistics = Measure(original, rounded, layer, own, stage, expert);
+        measured = matrix;
+      }
+      return statistics;
+    };
+    if (std::ranges::all_of(names, visitor.finished)) measure = nullptr;
+    std::map<std::string, Tensor> tensors;
+    for (const std::string& name : names) tensors[name] = visitor.round(name, measure);
+    std::vector<int64_t> rows;
+    VisitLinears(layer, stage,
+                 [&](const Linear& linear, int64_t) { rows.push_back(linear.weight->rows); });
+    size_t next = 0;
+    VisitLinears(own, stage, [&](Linear& linear, int64_t) {
+      linear.weight = PrepareLinear(*model_->ops, tensors.at(linear.name), linear, rows[next++]);
+    });
     Advance(rounded, own, stage);
     if (options_.drift) Advance(original, layer, stage);
     advanced();
@@ -224,7 +304,7 @@ void LayerwiseCalibration::Run(const Tensor* embedding, const LayerwiseVisitor& 
   const auto begin = [&](const Matrix& matrix, Stream& stream) {
     stream.residual.resize(static_cast<size_t>(chunks_.count * tokens * width));
     for (int64_t c = 0; c < chunks_.count; ++c) {
-      ops.EmbedRows(matrix, chunks_.chunk(c), stream.Residual(c, tokens, width));
+      EmbedTokens(weights, ops, matrix, chunks_.chunk(c), stream.Residual(c, tokens, width));
     }
   };
   if (options_.drift) begin(*weights.embedding, original);
@@ -243,23 +323,21 @@ void LayerwiseCalibration::Run(const Tensor* embedding, const LayerwiseVisitor& 
   };
   const auto finished = [&](const LayerWeights& layer) {
     return std::ranges::all_of(kStages, [&](const Stage stage) {
-      return std::ranges::all_of(LinearsOf(stage), [&](const auto member) {
-        return visitor.finished((layer.*member).name);
-      });
+      return std::ranges::all_of(TensorNames(layer, stage), visitor.finished);
     });
   };
   for (size_t l = 0; l < weights.layers.size(); ++l) {
     const LayerWeights& layer = weights.layers[l];
     if (!visitor.transform) {
-      LayerWeights own = Borrowed(layer);
+      LayerWeights own = FormOf(layer);
       RoundStages(original, rounded, layer, own, visitor, advanced);
       continue;
     }
-    std::optional<std::vector<StageStatistics>> stages;
+    std::optional<LayerStatistics> stages;
     if (!finished(layer)) stages = MeasureLayer(rounded, layer);
     const LayerWeights transformed =
         visitor.transform(static_cast<int64_t>(l), stages ? &*stages : nullptr);
-    LayerWeights own = Borrowed(transformed);
+    LayerWeights own = FormOf(transformed);
     RoundStages(original, rounded, stages ? transformed : layer, own, visitor, advanced);
   }
   if (progress) progress->End();

@@ -6,6 +6,9 @@
 // the inputs are measured, the caller rounds the weights, and the rounded stream goes on through
 // them. Memory: the streams and the inputs of one stage; of the model one layer at a time.
 //
+// Each expert of a mixture is measured on the tokens that the rounded stream sends to it. Where the
+// original's stream does not send such a token there, its drift counts as none.
+//
 // Where the caller transforms layers before rounding them, all stages of a layer are measured
 // first, in the layer as it was; both streams then run through the transformed layer.
 
@@ -35,17 +38,21 @@ struct StageStatistics {
   int64_t tokens = 0;
 };
 
-// Rounds the weight of that name (GGUF dialect) and returns the rounded tensor. Statistics are null
-// where they were not measured because the whole stage is finished.
-using RoundWeight =
-    std::function<Tensor(const std::string& name, const StageStatistics* statistics)>;
+// What meets a tensor: of one that holds the matrices of experts, what meets that matrix; 0 for
+// others. A reference lives until the next call.
+using MeasureInput = std::function<const StageStatistics&(int64_t matrix)>;
+
+// Rounds the weight of that name (GGUF dialect) and returns the rounded tensor. `measure` is null
+// where nothing can be measured because the whole stage is finished.
+using RoundWeight = std::function<Tensor(const std::string& name, const MeasureInput& measure)>;
 // Whether the weight needs no statistics any more.
 using IsFinished = std::function<bool(const std::string& name)>;
+// What meets each stage of a layer: one entry, or one for each expert.
+using LayerStatistics = std::vector<std::vector<StageStatistics>>;
 // Returns layer `layer` in another form that computes the same. `stages` parallels kStages; null
 // where nothing was measured because the whole layer is finished: then what is returned needs no
 // matrices.
-using TransformLayer =
-    std::function<LayerWeights(int64_t layer, const std::vector<StageStatistics>* stages)>;
+using TransformLayer = std::function<LayerWeights(int64_t layer, const LayerStatistics* stages)>;
 
 struct LayerwiseVisitor {
   RoundWeight round;
@@ -69,9 +76,10 @@ class LayerwiseCalibration {
  private:
   struct Stream;
 
+  // `expert`: -1 where the stage's input is not routed.
   StageStatistics Measure(Stream& original, Stream& rounded, const LayerWeights& original_layer,
-                          const LayerWeights& rounded_layer, Stage stage);
-  std::vector<StageStatistics> MeasureLayer(Stream& stream, const LayerWeights& layer);
+                          const LayerWeights& rounded_layer, Stage stage, int64_t expert);
+  LayerStatistics MeasureLayer(Stream& stream, const LayerWeights& layer);
   void Advance(Stream& stream, const LayerWeights& layer, Stage stage);
   void RoundStages(Stream& original, Stream& rounded, const LayerWeights& layer, LayerWeights& own,
                    const LayerwiseVisitor& visitor, const std::function<void()>& advanced);

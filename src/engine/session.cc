@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/architecture.h"
+#include "model/text_model.h"
 
 namespace halftone {
 namespace {
@@ -42,7 +43,9 @@ void CheckTokensHaveRows(const Checkpoint& checkpoint) {
 }  // namespace
 
 LoadedModel::LoadedModel(Checkpoint c, std::shared_ptr<Ops> o)
-    : checkpoint(std::move(c)), ops(std::move(o)), weights(BindWeights(checkpoint, *ops)) {}
+    : checkpoint(TextModelOf(std::move(c))),
+      ops(std::move(o)),
+      weights(BindWeights(checkpoint, *ops)) {}
 
 void LoadedModel::CheckFinite(const float* logits) const {
   if (!std::all_of(logits, logits + weights.parameters.vocabulary,

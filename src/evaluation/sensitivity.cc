@@ -10,13 +10,16 @@ namespace {
 
 constexpr const char* kEmbedding = "token_embd.weight";
 
-// A rounded matrix and the place of the model's own that it takes.
+// Parts of a rounded tensor and the places of the model's own that they take.
 struct Probe {
   std::string name;
-  std::unique_ptr<Matrix> matrix;
-  std::unique_ptr<Matrix>* place = nullptr;
+  std::vector<std::pair<std::shared_ptr<Matrix>, std::shared_ptr<Matrix>*>> parts;
   int64_t layer = 0;  // that it takes effect in; -1: the embedding; layers: the output
   QualityMeter meter;
+
+  void Swap() {
+    for (auto& [matrix, place] : parts) std::swap(matrix, *place);
+  }
 };
 
 class Prober {
@@ -40,24 +43,23 @@ class Prober {
     probe.name = rounded.name;
     const auto layers = static_cast<int64_t>(weights_.layers.size());
     if (rounded.name == kEmbedding) {
-      probe.place = &weights_.embedding;
+      probe.parts.emplace_back(ops_.Prepare(rounded), &weights_.embedding);
       probe.layer = -1;
     } else if (rounded.name == weights_.output.name && weights_.output.weight != nullptr) {
-      probe.place = &weights_.output.weight;
+      probe.parts.emplace_back(ops_.Prepare(rounded), &weights_.output.weight);
       probe.layer = layers;
     }
-    for (int64_t l = 0; l < layers && probe.place == nullptr; ++l) {
+    for (int64_t l = 0; l < layers && probe.parts.empty(); ++l) {
       for (const Stage stage : kStages) {
-        for (const auto member : LinearsOf(stage)) {
-          Linear& linear = weights_.layers[l].*member;
-          if (linear.name != rounded.name) continue;
-          probe.place = &linear.weight;
+        VisitLinears(weights_.layers[l], stage, [&](Linear& linear, int64_t) {
+          if (linear.name != rounded.name) return;
+          probe.parts.emplace_back(PrepareLinear(ops_, rounded, linear, linear.weight->rows),
+                                   &linear.weight);
           probe.layer = l;
-        }
+        });
       }
     }
-    if (probe.place == nullptr) return;  // nothing that the model runs
-    probe.matrix = ops_.Prepare(rounded);
+    if (probe.parts.empty()) return;  // nothing that the model runs
     probes_.push_back(std::move(probe));
   }
 
@@ -76,14 +78,14 @@ class Prober {
     const int64_t vocabulary = weights_.parameters.vocabulary;
     const auto layers = static_cast<int64_t>(weights_.layers.size());
     for (Probe& probe : probes_) {
-      std::swap(*probe.place, probe.matrix);
+      probe.Swap();
       if (probe.layer < 0) {
         pass.Embed(tokens);
       } else {
         pass.SetResidual(before_[probe.layer].data());
       }
       Finish(pass, std::clamp<int64_t>(probe.layer, 0, layers), logits_.data(), false);
-      std::swap(*probe.place, probe.matrix);
+      probe.Swap();
       probe.meter.Add(logits_.data(), reference_.data(), next, vocabulary, pool_);
       advanced();
     }
@@ -96,8 +98,11 @@ class Prober {
     }
     for (const auto& [name, squares] : squares_) {
       std::vector<float>& mean = result.mean_square[name];
-      for (const double s : squares) {
-        mean.push_back(static_cast<float>(s / static_cast<double>(tokens_)));
+      const size_t cols = squares.sum.size() / squares.tokens.size();
+      for (size_t i = 0; i < squares.sum.size(); ++i) {
+        // An expert that no token met: every column is worth the same.
+        const auto tokens = static_cast<double>(squares.tokens[i / cols]);
+        mean.push_back(tokens > 0 ? static_cast<float>(squares.sum[i] / tokens) : 1.0f);
       }
     }
     return result;
@@ -113,35 +118,50 @@ class Prober {
       const LayerWeights& layer = weights_.layers[l];
       for (const Stage stage : kStages) {
         const float* x = pass.Input(layer, stage);
-        if (original) Square(x, pass.InputWidth(stage), LinearsOf(stage), layer);
+        if (original) Square(pass, x, stage, layer);
         pass.Apply(layer, stage, 0);
       }
     }
     if (original) {
-      tokens_ += chunks_.length;
       const bool tied = weights_.output.weight == nullptr;
-      AddSquares(pass.Output(chunks_.length), width, tied ? kEmbedding : weights_.output.name);
+      AddSquares(pass.Output(chunks_.length), chunks_.length, width,
+                 squares_[tied ? kEmbedding : weights_.output.name], 0, 1);
     }
-    const float* output = pass.Output(scored_);
-    ops_.MatMul(weights_.head(), output, scored_, logits);
-    if (!weights_.output.bias.empty()) {
-      ops_.AddBias(logits, weights_.output.bias.data(), scored_, weights_.parameters.vocabulary);
-    }
+    MultiplyHead(weights_, ops_, pass.Output(scored_), scored_, logits);
   }
 
-  void Square(const float* x, int64_t cols, std::span<Linear LayerWeights::*const> members,
-              const LayerWeights& layer) {
-    for (const auto member : members) AddSquares(x, cols, (layer.*member).name);
+  void Square(const ForwardPass& pass, const float* x, Stage stage, const LayerWeights& layer) {
+    const int64_t cols = pass.InputWidth(stage);
+    VisitLinears(layer, stage, [&](const Linear& linear, int64_t expert) {
+      Squares& squares = squares_[linear.name];
+      if (expert < 0) {
+        if (linear.first_row == 0) AddSquares(x, chunks_.length, cols, squares, 0, 1);
+        return;
+      }
+      const auto& begin = pass.routing().begin;
+      const int64_t at = begin[static_cast<size_t>(expert)];
+      AddSquares(x + at * cols, begin[static_cast<size_t>(expert) + 1] - at, cols, squares, expert,
+                 std::ssize(layer.experts));
+    });
   }
 
-  void AddSquares(const float* x, int64_t cols, const std::string& name) {
-    std::vector<double>& sums = squares_[name];
-    sums.resize(static_cast<size_t>(cols));
-    for (int64_t t = 0; t < chunks_.length; ++t) {
+  // Sums of x^2 of each of a tensor's matrices.
+  struct Squares {
+    std::vector<double> sum;      // [matrices, cols]
+    std::vector<int64_t> tokens;  // [matrices]
+  };
+
+  static void AddSquares(const float* x, int64_t tokens, int64_t cols, Squares& squares,
+                         int64_t matrix, int64_t matrices) {
+    squares.sum.resize(static_cast<size_t>(matrices * cols));
+    squares.tokens.resize(static_cast<size_t>(matrices));
+    double* sums = squares.sum.data() + matrix * cols;
+    for (int64_t t = 0; t < tokens; ++t) {
       for (int64_t c = 0; c < cols; ++c) {
         sums[c] += static_cast<double>(x[t * cols + c]) * x[t * cols + c];
       }
     }
+    squares.tokens[static_cast<size_t>(matrix)] += tokens;
   }
 
   ModelWeights& weights_;
@@ -154,8 +174,7 @@ class Prober {
   std::vector<Probe> probes_;
   std::vector<std::vector<float>> before_;  // the residual stream before each layer, and after
   std::vector<float> reference_, logits_;   // [scored_, vocabulary]
-  std::map<std::string, std::vector<double>> squares_;
-  int64_t tokens_ = 0;
+  std::map<std::string, Squares> squares_;
 };
 
 }  // namespace

@@ -17,7 +17,8 @@ namespace halftone {
 struct Sensitivity {
   // By tensor: the mean KL divergence in nats of the outputs, that tensor alone being replaced.
   std::map<std::string, double> divergence;
-  // By linear layer and output matrix (for tied ones the embedding): E[x^2] of each input column.
+  // By tensor of linear layers and output matrix (for tied ones the embedding): E[x^2] of each
+  // input column, for experts of each expert's, [experts, cols].
   std::map<std::string, std::vector<float>> mean_square;
 };
 

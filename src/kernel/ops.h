@@ -31,7 +31,8 @@ class Matrix {
 class KvCache {
  public:
   virtual ~KvCache() = default;
-  uint64_t bytes = 0;  // of all positions it can hold
+  uint64_t bytes = 0;   // of all positions it can hold
+  int64_t context = 0;  // positions it can hold
 };
 
 // Consecutive tokens of one sequence, at positions [position, position + tokens) of its cache. A
@@ -59,6 +60,21 @@ struct MatrixProduct {
 enum class RopeStyle : uint8_t {
   kInterleaved,  // pairs (2i, 2i+1), as GGUF's llama stores q and k
   kHalves,       // pairs (i, i + rope_dim/2), as Hugging Face does
+};
+
+// How pairs of a head's values turn.
+struct Rotation {
+  RopeStyle style = RopeStyle::kHalves;
+  std::span<const float> inverse_frequency;  // of each pair
+  float magnitude = 1;                       // cosines and sines are multiplied by it
+};
+
+// What becomes of the product of a query and a key: s = q . k * scale, then
+// softcap * tanh(s / softcap) where softcap is not 0.
+struct ScoreForm {
+  float scale = 1;
+  float softcap = 0;
+  int64_t window = 0;  // the last positions that a token sees, its own included; 0: all
 };
 
 class Ops {
@@ -106,24 +122,25 @@ class Ops {
   virtual void RmsNorm(const float* x, const float* weight, float eps, int64_t tokens,
                        int64_t width, float* y) = 0;
 
-  // Rotates pairs of each head's first rope_dim values of x [positions.size(), heads, head_dim] in
+  // Rotates pairs of each head's first 2 * pairs values of x [positions.size(), heads, head_dim] in
   // place. Pair i of token t turns by positions[t] * inverse_frequency[i]; the f32 products and the
   // sine and cosine follow torch's order: angle = f32(position) * f32(inverse_frequency).
   virtual void Rope(float* x, std::span<const int64_t> positions, int64_t heads, int64_t head_dim,
-                    RopeStyle style, std::span<const float> inverse_frequency) = 0;
+                    const Rotation& rotation) = 0;
 
   // A cache whose keys and values are rounded to `grid`, each head's apart, padded with zeros to
   // whole blocks. Throws Error (kUsage) for a grid that is not among CacheGrids().
   virtual std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape, const Grid& grid) = 0;
 
   // Stores k and v [tokens, kv_heads, head_dim] of the runs' tokens in their caches, then each
-  // token attends causally to all stored positions of its own sequence up to its own:
-  //   out[t, h] = softmax_p(q[t, h] . k[p, h'] * scale) v[p, h'],  h' = h * kv_heads / heads,
+  // token attends causally to the stored positions of its own sequence up to its own, or to the
+  // last of them alone (ScoreForm::window):
+  //   out[t, h] = softmax_p(score(q[t, h], k[p, h'])) v[p, h'],  h' = h * kv_heads / heads,
   // k and v being the stored ones, rounded to the cache's grid. All caches have one shape, but for
   // the context.
   // q, out: [tokens, heads, head_dim].
   virtual void Attention(std::span<const TokenRun> runs, int64_t layer, const float* q,
-                         const float* k, const float* v, float scale, float* out) = 0;
+                         const float* k, const float* v, const ScoreForm& form, float* out) = 0;
 
   // x[i] += y[i].
   virtual void Add(float* x, const float* y, int64_t n) = 0;
@@ -138,6 +155,30 @@ class Ops {
 
   // gate[i] = silu(gate[i]) * up[i], silu(v) = v / (1 + exp(-v)).
   virtual void SiluMultiply(float* gate, const float* up, int64_t n) = 0;
+
+  // gate[i] = gelu(gate[i]) * up[i], gelu(v) = v / 2 * (1 + tanh(sqrt(2/pi) * (v + 0.044715 v^3))).
+  virtual void GeluMultiply(float* gate, const float* up, int64_t n) = 0;
+
+  // x[i] *= factor.
+  virtual void Scale(float* x, float factor, int64_t n) = 0;
+
+  // x[i] = cap * tanh(x[i] / cap).
+  virtual void SoftCap(float* x, float cap, int64_t n) = 0;
+
+  // Of each token's logits [experts] the `used` largest (of equals those with the lower number), in
+  // ascending order of the experts: chosen, weights [tokens, used]. Weights are the softmax over
+  // all experts, or with `normalized` over those chosen.
+  virtual void ChooseExperts(const float* logits, int64_t tokens, int64_t experts, int64_t used,
+                             bool normalized, int32_t* chosen, float* weights) = 0;
+
+  // y[i, :] = x[rows[i], :].
+  virtual void GatherRows(const float* x, std::span<const int32_t> rows, int64_t width,
+                          float* y) = 0;
+
+  // y[t, :] = sum_j weights[t, j] * x[rows[t, j], :], j < each, in that order; rows, weights:
+  // [tokens, each].
+  virtual void SumRows(const float* x, std::span<const int32_t> rows, const float* weights,
+                       int64_t each, int64_t width, float* y) = 0;
 };
 
 // The grids that a cache can be on, from most to fewest bits.

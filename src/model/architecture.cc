@@ -44,7 +44,9 @@ const Architecture& FromHuggingFace(const Checkpoint& checkpoint) {
   }
   const std::string name = config["architectures"][0];
   for (const Architecture* architecture : kArchitectures) {
-    if (std::ranges::count(architecture->hf_classes, name) > 0) return *architecture;
+    if (std::ranges::count(architecture->hf_classes, name, &HfClass::name) > 0) {
+      return *architecture;
+    }
   }
   FailUnsupported("{}: architecture '{}' is not supported", source, name);
 }
@@ -60,6 +62,30 @@ const Architecture* FindArchitecture(const Checkpoint& checkpoint) {
     if (error.kind() == Error::Kind::kUnsupported) return nullptr;
     throw;
   }
+}
+
+const RoleName* FindRole(const Architecture& architecture, Role role) {
+  const auto it = std::ranges::find(architecture.roles, role, &RoleName::role);
+  return it == architecture.roles.end() ? nullptr : &*it;
+}
+
+bool IsNorm(Role role) {
+  switch (role) {
+    case Role::kOutputNorm:
+    case Role::kAttentionNorm:
+    case Role::kQueryNorm:
+    case Role::kKeyNorm:
+    case Role::kAttentionPostNorm:
+    case Role::kFeedForwardNorm:
+    case Role::kFeedForwardPostNorm:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool IsExpert(Role role) {
+  return role == Role::kExpertGate || role == Role::kExpertUp || role == Role::kExpertDown;
 }
 
 const Architecture& ArchitectureOf(const Checkpoint& checkpoint) {

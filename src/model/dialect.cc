@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "model/hf_hyperparameters.h"
+#include "tensor/composed.h"
 
 namespace halftone {
 namespace {
@@ -22,14 +25,37 @@ std::string_view BaseName(Dialect dialect, const RoleName& role) {
   return dialect == Dialect::kGguf ? role.gguf : role.hf;
 }
 
+// A whole number at the front of `text`, which is cut off; none where there is none.
+std::optional<int64_t> TakeNumber(std::string_view& text) {
+  int64_t number = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || number < 0) return std::nullopt;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  return number;
+}
+
+// Whether `name` is `pattern`, in which "*" stands for a number.
+bool Matches(std::string_view name, std::string_view pattern, int64_t& number) {
+  const size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return name == pattern;
+  if (!name.starts_with(pattern.substr(0, star))) return false;
+  name.remove_prefix(star);
+  const auto taken = TakeNumber(name);
+  if (!taken || name != pattern.substr(star + 1)) return false;
+  number = *taken;
+  return true;
+}
+
 // What config.json says of the output matrix; none where it says nothing.
 std::optional<bool> SaysTied(const Checkpoint& checkpoint) {
   const auto document = checkpoint.documents.find("config.json");
   if (document == checkpoint.documents.end()) return std::nullopt;
   const Json config = ParseJson(document->second, checkpoint.path + "/config.json");
-  const auto said = config.find("tie_word_embeddings");
-  if (said == config.end() || !said->is_boolean()) return std::nullopt;
-  return said->get<bool>();
+  for (const Json* part : {&config, &TextConfig(config)}) {
+    const auto said = part->find("tie_word_embeddings");
+    if (said != part->end() && said->is_boolean()) return said->get<bool>();
+  }
+  return std::nullopt;
 }
 
 bool SameValues(const Tensor& a, const Tensor& b) {
@@ -95,7 +121,11 @@ std::string NameInDialect(Dialect dialect, const RolePlace& place) {
     const LayerPrefix prefix = PrefixOf(dialect);
     name.append(prefix.before).append(std::to_string(place.layer)).append(prefix.after);
   }
-  return name.append(BaseName(dialect, *place.role)).append(place.bias ? ".bias" : ".weight");
+  std::string base(BaseName(dialect, *place.role));
+  if (const size_t star = base.find('*'); star != std::string::npos) {
+    base.replace(star, 1, std::to_string(place.expert));
+  }
+  return name.append(base).append(place.bias ? ".bias" : ".weight");
 }
 
 std::string NameInDialect(Dialect dialect, const Architecture& architecture, Role role,
@@ -113,9 +143,14 @@ bool IsLayerLinear(const RolePlace& place) {
     case Role::kKey:
     case Role::kValue:
     case Role::kAttentionOutput:
+    case Role::kQueryKeyValue:
     case Role::kGate:
     case Role::kUp:
+    case Role::kGateUp:
     case Role::kDown:
+    case Role::kExpertGate:
+    case Role::kExpertUp:
+    case Role::kExpertDown:
       return true;
     default:
       return false;
@@ -135,21 +170,81 @@ std::optional<RolePlace> PlaceOf(const Architecture& architecture, Dialect diale
   }
   const LayerPrefix prefix = PrefixOf(dialect);
   if (name.starts_with(prefix.before)) {
-    const char* first = name.data() + prefix.before.size();
-    const char* last = name.data() + name.size();
-    const auto [end, error] = std::from_chars(first, last, place.layer);
-    if (error != std::errc() || place.layer < 0 || end == last || *end != '.') return std::nullopt;
-    name.remove_prefix(static_cast<size_t>(end + 1 - name.data()));
+    name.remove_prefix(prefix.before.size());
+    const auto layer = TakeNumber(name);
+    if (!layer || !name.starts_with('.')) return std::nullopt;
+    place.layer = *layer;
+    name.remove_prefix(1);
   }
   for (const RoleName& role : architecture.roles) {
     const std::string_view base = BaseName(dialect, role);
-    if (!base.empty() && base == name && role.per_layer == (place.layer >= 0)) {
+    if (!base.empty() && role.per_layer == (place.layer >= 0) &&
+        Matches(name, base, place.expert)) {
       place.role = &role;
       return place;
     }
   }
   return std::nullopt;
 }
+
+namespace {
+
+// The experts of a layer under GGUF's name, each from a tensor of its own.
+using Experts = std::map<std::string, std::vector<Tensor>>;
+
+void AddExpert(const Checkpoint& checkpoint, const Tensor& tensor, const RolePlace& place,
+               const Hyperparameters& parameters, Experts& experts) {
+  if (place.bias)
+    FailUnsupported("{}: tensor '{}': experts with biases", checkpoint.path, tensor.name);
+  if (place.expert >= parameters.experts) {
+    FailFormat("{}: tensor '{}' is of expert {}, but there are {}", checkpoint.path, tensor.name,
+               place.expert, parameters.experts);
+  }
+  std::vector<Tensor>& stack = experts[NameInDialect(Dialect::kGguf, place)];
+  stack.resize(static_cast<size_t>(parameters.experts));
+  stack[static_cast<size_t>(place.expert)] = tensor;
+}
+
+Tensor StackOf(const Checkpoint& checkpoint, const std::string& name,
+               const std::vector<Tensor>& experts) {
+  for (size_t e = 0; e < experts.size(); ++e) {
+    if (experts[e].grid == nullptr) {
+      FailFormat("{}: expert {} of '{}' is missing", checkpoint.path, e, name);
+    }
+    if (experts[e].shape != experts[0].shape || experts[e].grid != experts[0].grid) {
+      FailUnsupported("{}: tensor '{}' has another shape or grid than the layer's first expert",
+                      checkpoint.path, experts[e].name);
+    }
+    if (experts[e].order != nullptr) {
+      FailUnsupported("{}: tensor '{}': experts whose columns have an order each do not fit in one",
+                      checkpoint.path, experts[e].name);
+    }
+  }
+  return Stacked(name, experts);
+}
+
+void AddRopeFactors(const std::vector<float>& factors, const Architecture& architecture, Role role,
+                    std::vector<GgufTensor>& tensors) {
+  if (factors.empty()) return;
+  if (FindRole(architecture, role) == nullptr) {
+    FailUnsupported("architecture '{}' has no place for factors of rope in GGUF",
+                    architecture.name);
+  }
+  tensors.push_back({MakeF32Tensor(NameInDialect(Dialect::kGguf, architecture, role, -1),
+                                   {static_cast<int64_t>(factors.size())}, factors),
+                     0});
+}
+
+void CheckHeads(const Checkpoint& checkpoint, const Tensor& tensor, const RolePlace& place,
+                int64_t heads, int64_t head_dim) {
+  const int64_t rows = place.bias ? tensor.count() : tensor.rows();
+  if (heads > 0 && rows != heads * head_dim) {
+    FailFormat("{}: tensor '{}' has {} rows, expected {} heads of {}", checkpoint.path, tensor.name,
+               rows, heads, head_dim);
+  }
+}
+
+}  // namespace
 
 std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architecture& architecture,
                                     const Hyperparameters& parameters) {
@@ -160,6 +255,7 @@ std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architec
   }
   CheckTiedHead(checkpoint, architecture);
   const bool tied = SaysTied(checkpoint).value_or(false);
+  Experts experts;
   for (const Tensor& tensor : checkpoint.tensors) {
     if (IsCachedConstant(tensor.name)) continue;
     const auto place = PlaceOf(architecture, checkpoint.dialect, tensor.name);
@@ -168,23 +264,27 @@ std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architec
                       tensor.name, architecture.name);
     }
     if (tied && place->role->role == Role::kOutput) continue;
-    GgufTensor out{tensor, HeadsOf(place->role->order, parameters)};
-    out.tensor.name = NameInDialect(Dialect::kGguf, *place);
-    if (out.permuted_heads > 0) {
-      const int64_t rows = place->bias ? tensor.count() : tensor.rows();
-      if (rows != out.permuted_heads * parameters.head_dim) {
-        FailFormat("{}: tensor '{}' has {} rows, expected {} heads of {}", checkpoint.path,
-                   tensor.name, rows, out.permuted_heads, parameters.head_dim);
-      }
+    if (IsExpert(place->role->role)) {
+      AddExpert(checkpoint, tensor, *place, parameters, experts);
+      continue;
     }
+    GgufTensor out{tensor, HeadsOf(place->role->order, parameters)};
+    CheckHeads(checkpoint, tensor, *place, out.permuted_heads, parameters.head_dim);
+    if (architecture.norm_offset != 0 && IsNorm(place->role->role) && !place->bias) {
+      out.tensor = Shifted(tensor, architecture.norm_offset);
+    } else if (place->role->role == Role::kRouter) {
+      out.tensor = Shifted(tensor, 0);
+    }
+    out.tensor.name = NameInDialect(Dialect::kGguf, *place);
     tensors.push_back(std::move(out));
   }
-  if (!parameters.rope_factors.empty()) {
-    tensors.push_back(
-        {MakeF32Tensor("rope_freqs.weight", {static_cast<int64_t>(parameters.rope_factors.size())},
-                       parameters.rope_factors),
-         0});
+  for (const auto& [name, stack] : experts) {
+    tensors.push_back({StackOf(checkpoint, name, stack), 0});
   }
+  AddRopeFactors(parameters.rope_factors, architecture, Role::kRopeFactors, tensors);
+  AddRopeFactors(parameters.long_rope.long_factors, architecture, Role::kRopeFactorsLong, tensors);
+  AddRopeFactors(parameters.long_rope.short_factors, architecture, Role::kRopeFactorsShort,
+                 tensors);
   return tensors;
 }
 

@@ -17,9 +17,11 @@ struct RolePlace {
   const RoleName* role = nullptr;
   int64_t layer = -1;
   bool bias = false;
+  int64_t expert = -1;  // of Hugging Face's tensors of experts, which GGUF has in one
 };
 
-// "blk.3.attn_q.weight", "model.layers.3.self_attn.q_proj.weight".
+// "blk.3.attn_q.weight", "model.layers.3.self_attn.q_proj.weight",
+// "model.layers.3.mlp.experts.7.up_proj.weight".
 std::string NameInDialect(Dialect dialect, const RolePlace& place);
 // The same by role; the architecture must have it.
 std::string NameInDialect(Dialect dialect, const Architecture& architecture, Role role,
@@ -29,7 +31,8 @@ std::string NameInDialect(Dialect dialect, const Architecture& architecture, Rol
 std::optional<RolePlace> PlaceOf(const Architecture& architecture, Dialect dialect,
                                  std::string_view name);
 
-// Whether it is the weight of a linear layer inside the layers.
+// Whether it is the weight of a linear layer inside the layers that may be on few levels: a router
+// may not.
 bool IsLayerLinear(const RolePlace& place);
 
 // A tensor as a GGUF file holds it.
@@ -39,9 +42,10 @@ struct GgufTensor {
 };
 
 // All tensors of the checkpoint in the GGUF dialect, in the checkpoint's order: renamed, a tied
-// head dropped, buffers that only cache constants left out, rope factors added. For a GGUF
-// checkpoint the tensors as they are. Throws Error (kUnsupported) naming a tensor that the
-// architecture does not know.
+// head dropped, buffers that only cache constants left out, rope factors added, the offset added to
+// norms, which become f32 as routers do, a layer's experts in one tensor. For a GGUF checkpoint the
+// tensors as they are. Throws Error: kUnsupported naming a tensor that the architecture does not
+// know, kFormat for experts that do not go together.
 std::vector<GgufTensor> GgufTensors(const Checkpoint& checkpoint, const Architecture& architecture,
                                     const Hyperparameters& parameters);
 

@@ -4,24 +4,25 @@
 
 namespace halftone {
 
-Role FoldRole(Stage stage) {
+Fold FoldOf(const LayerWeights& layer, Stage stage) {
   switch (stage) {
     case Stage::kAttention:
-      return Role::kAttentionNorm;
+      return Fold::kAttentionNorm;
     case Stage::kAttentionOutput:
-      return Role::kValue;
+      return Fold::kValue;
     case Stage::kFeedForward:
-      return Role::kFeedForwardNorm;
+      return layer.experts.empty() ? Fold::kFeedForwardNorm : Fold::kNone;
     case Stage::kDown:
       break;
   }
-  return Role::kUp;
+  return Fold::kUp;
 }
 
 std::vector<int32_t> FoldSource(Stage stage, const Hyperparameters& p) {
-  const int64_t n = stage == Stage::kAttentionOutput ? p.heads * p.head_dim
-                    : stage == Stage::kDown          ? p.feed_forward
-                                                     : p.width;
+  const int64_t n = stage == Stage::kAttentionOutput         ? p.heads * p.head_dim
+                    : stage == Stage::kDown && p.experts > 0 ? p.expert.feed_forward
+                    : stage == Stage::kDown                  ? p.feed_forward
+                                                             : p.width;
   std::vector<int32_t> source(static_cast<size_t>(n));
   std::iota(source.begin(), source.end(), 0);
   if (stage != Stage::kAttentionOutput) return source;
@@ -32,13 +33,16 @@ std::vector<int32_t> FoldSource(Stage stage, const Hyperparameters& p) {
   return source;
 }
 
-bool IsFolded(const RolePlace& place) {
+bool IsFolded(const RolePlace& place, bool experts) {
   switch (place.role->role) {
     case Role::kAttentionNorm:
+      return !place.bias;
     case Role::kFeedForwardNorm:
-      return true;
+      return !place.bias && !experts;
     case Role::kValue:
     case Role::kUp:
+    case Role::kQueryKeyValue:
+    case Role::kGateUp:
       return place.bias;
     default:
       return false;

@@ -1,9 +1,17 @@
 #include "model/forward.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace halftone {
+
+namespace {
+
+// Values of gate and up for one token.
+int64_t InnerWidth(const Hyperparameters& p) {
+  return p.experts > 0 ? p.expert.used * p.expert.feed_forward : p.feed_forward;
+}
+
+}  // namespace
 
 Workspace::Workspace(const Hyperparameters& p, Ops& ops, int64_t max_tokens)
     : max_tokens_(max_tokens),
@@ -13,30 +21,15 @@ Workspace::Workspace(const Hyperparameters& p, Ops& ops, int64_t max_tokens)
       attended_(ops.Allocate(max_tokens * p.heads * p.head_dim)),
       key_(ops.Allocate(max_tokens * p.kv_heads * p.head_dim)),
       value_(ops.Allocate(max_tokens * p.kv_heads * p.head_dim)),
-      gate_(ops.Allocate(max_tokens * p.feed_forward)),
-      up_(ops.Allocate(max_tokens * p.feed_forward)),
+      gate_(ops.Allocate(max_tokens * InnerWidth(p))),
+      up_(ops.Allocate(max_tokens * InnerWidth(p))),
       branch_(ops.Allocate(max_tokens * p.width)) {
   positions_.reserve(static_cast<size_t>(max_tokens));
-}
-
-std::span<Linear LayerWeights::*const> LinearsOf(Stage stage) {
-  using Member = Linear LayerWeights::*;
-  static constexpr Member kAttention[] = {&LayerWeights::query, &LayerWeights::key,
-                                          &LayerWeights::value};
-  static constexpr Member kAttentionOutput[] = {&LayerWeights::attention_output};
-  static constexpr Member kFeedForward[] = {&LayerWeights::gate, &LayerWeights::up};
-  static constexpr Member kDown[] = {&LayerWeights::down};
-  switch (stage) {
-    case Stage::kAttention:
-      return kAttention;
-    case Stage::kAttentionOutput:
-      return kAttentionOutput;
-    case Stage::kFeedForward:
-      return kFeedForward;
-    case Stage::kDown:
-      return kDown;
-  }
-  return {};
+  if (p.experts == 0) return;
+  router_logits_ = ops.Allocate(max_tokens * p.experts);
+  routed_ = ops.Allocate(max_tokens * p.expert.used * p.width);
+  expert_out_ = ops.Allocate(max_tokens * p.expert.used * p.width);
+  routing_.Reserve(max_tokens, p.expert.used, p.experts);
 }
 
 ForwardPass::ForwardPass(const ModelWeights& model, Ops& ops, std::span<const TokenRun> runs,
@@ -65,7 +58,7 @@ void ForwardPass::Begin() {
 }
 
 void ForwardPass::Embed(std::span<const int32_t> ids) {
-  ops_.EmbedRows(*m_.embedding, ids, w_.residual_.get());
+  EmbedTokens(m_, ops_, *m_.embedding, ids, w_.residual_.get());
 }
 
 void ForwardPass::SetResidual(const float* residual) {
@@ -77,7 +70,7 @@ int64_t ForwardPass::InputWidth(Stage stage) const {
     case Stage::kAttentionOutput:
       return p_.heads * p_.head_dim;
     case Stage::kDown:
-      return p_.feed_forward;
+      return p_.experts > 0 ? p_.expert.feed_forward : p_.feed_forward;
     default:
       return p_.width;
   }
@@ -88,44 +81,127 @@ const float* ForwardPass::Input(const LayerWeights& layer, Stage stage) {
   if (stage == Stage::kDown) return w_.gate_.get();
   const auto& norm = stage == Stage::kAttention ? layer.attention_norm : layer.feed_forward_norm;
   ops_.RmsNorm(w_.residual_.get(), norm.data(), p_.rms_eps, tokens_, p_.width, w_.normed_.get());
-  return w_.normed_.get();
+  if (stage == Stage::kAttention || layer.experts.empty()) return w_.normed_.get();
+  Route(layer);
+  return w_.routed_.get();
 }
 
-void ForwardPass::SetInput(Stage stage, const float* input) {
+void ForwardPass::SetInput(Stage stage, const float* input, const Routing* routing) {
+  if (routing != nullptr) w_.routing_ = *routing;
+  const int64_t rows = routing != nullptr ? routing->rows() : tokens_;
   float* to = stage == Stage::kAttentionOutput ? w_.attended_.get()
               : stage == Stage::kDown          ? w_.gate_.get()
+              : routing != nullptr             ? w_.routed_.get()
                                                : w_.normed_.get();
-  std::copy_n(input, tokens_ * InputWidth(stage), to);
+  std::copy_n(input, rows * InputWidth(stage), to);
+}
+
+// Sends each token to its experts.
+void ForwardPass::Route(const LayerWeights& layer) {
+  Routing& routing = w_.routing_;
+  Multiply({{&layer.router, w_.router_logits_.get()}}, w_.normed_.get());
+  routing.Resize(tokens_);
+  ops_.ChooseExperts(w_.router_logits_.get(), tokens_, p_.experts, p_.expert.used,
+                     p_.expert.normalized, routing.experts.data(), routing.weights.data());
+  routing.Arrange();
+  ops_.GatherRows(w_.normed_.get(), routing.token, p_.width, w_.routed_.get());
+}
+
+void ForwardPass::MultiplyExperts(const LayerWeights& layer, Stage stage) {
+  const Routing& routing = w_.routing_;
+  const int64_t inner = p_.expert.feed_forward;
+  for (int64_t e = 0; e < p_.experts; ++e) {
+    const int64_t at = routing.begin[static_cast<size_t>(e)];
+    const int64_t rows = routing.begin[static_cast<size_t>(e) + 1] - at;
+    if (rows == 0) continue;
+    const Expert& expert = layer.experts[static_cast<size_t>(e)];
+    if (stage == Stage::kFeedForward) {
+      const MatrixProduct products[] = {{expert.gate.weight.get(), w_.gate_.get() + at * inner},
+                                        {expert.up.weight.get(), w_.up_.get() + at * inner}};
+      ops_.MatMulAll(products, w_.routed_.get() + at * p_.width, rows);
+    } else {
+      ops_.MatMul(*expert.down.weight, w_.gate_.get() + at * inner, rows,
+                  w_.expert_out_.get() + at * p_.width);
+    }
+  }
+}
+
+// Runs that turn alike are turned together: with factors for long contexts the sequence's context
+// decides, so that a token's place in it does not.
+void ForwardPass::Rotate(const LayerWeights& layer, float* x, int64_t heads) {
+  const auto turn = [&](int64_t begin, int64_t end, bool long_context) {
+    const auto& frequency = m_.inverse_frequency.Of(layer.window > 0, long_context);
+    ops_.Rope(x + begin * heads * p_.head_dim, std::span(w_.positions_).subspan(begin, end - begin),
+              heads, p_.head_dim, {m_.rope, frequency, p_.long_rope.magnitude});
+  };
+  if (p_.long_rope.long_factors.empty()) return turn(0, tokens_, false);
+  int64_t begin = 0;
+  for (const TokenRun& run : runs_) {
+    turn(begin, begin + run.tokens, run.cache->context > p_.long_rope.original_context);
+    begin += run.tokens;
+  }
+}
+
+void ForwardPass::Attend(const LayerWeights& layer, int64_t cache_layer) {
+  if (!layer.query_norm.empty()) {
+    ops_.RmsNorm(w_.query_.get(), layer.query_norm.data(), p_.rms_eps, tokens_ * p_.heads,
+                 p_.head_dim, w_.query_.get());
+  }
+  if (!layer.key_norm.empty()) {
+    ops_.RmsNorm(w_.key_.get(), layer.key_norm.data(), p_.rms_eps, tokens_ * p_.kv_heads,
+                 p_.head_dim, w_.key_.get());
+  }
+  Rotate(layer, w_.query_.get(), p_.heads);
+  Rotate(layer, w_.key_.get(), p_.kv_heads);
+  ops_.Attention(runs_, cache_layer, w_.query_.get(), w_.key_.get(), w_.value_.get(),
+                 {p_.attention_scale, p_.attention_softcap, layer.window}, w_.attended_.get());
+}
+
+void ForwardPass::Gate(int64_t count) {
+  if (m_.architecture->activation == Activation::kSilu) {
+    ops_.SiluMultiply(w_.gate_.get(), w_.up_.get(), count);
+  } else {
+    ops_.GeluMultiply(w_.gate_.get(), w_.up_.get(), count);
+  }
+}
+
+void ForwardPass::AddBranch(const std::vector<float>& post_norm) {
+  float* branch = w_.branch_.get();
+  if (!post_norm.empty()) {
+    ops_.RmsNorm(branch, post_norm.data(), p_.rms_eps, tokens_, p_.width, branch);
+  }
+  ops_.Add(w_.residual_.get(), branch, tokens_ * p_.width);
 }
 
 void ForwardPass::Apply(const LayerWeights& layer, Stage stage, int64_t cache_layer) {
+  const bool experts = !layer.experts.empty();
   switch (stage) {
-    case Stage::kAttention: {
+    case Stage::kAttention:
       Multiply({{&layer.query, w_.query_.get()},
                 {&layer.key, w_.key_.get()},
                 {&layer.value, w_.value_.get()}},
                w_.normed_.get());
-      ops_.Rope(w_.query_.get(), w_.positions_, p_.heads, p_.head_dim, m_.rope,
-                m_.inverse_frequency);
-      ops_.Rope(w_.key_.get(), w_.positions_, p_.kv_heads, p_.head_dim, m_.rope,
-                m_.inverse_frequency);
-      const float scale = 1.0f / std::sqrt(static_cast<float>(p_.head_dim));
-      ops_.Attention(runs_, cache_layer, w_.query_.get(), w_.key_.get(), w_.value_.get(), scale,
-                     w_.attended_.get());
-      return;
-    }
-    case Stage::kFeedForward:
-      Multiply({{&layer.gate, w_.gate_.get()}, {&layer.up, w_.up_.get()}}, w_.normed_.get());
-      ops_.SiluMultiply(w_.gate_.get(), w_.up_.get(), tokens_ * p_.feed_forward);
-      return;
+      return Attend(layer, cache_layer);
     case Stage::kAttentionOutput:
       Multiply({{&layer.attention_output, w_.branch_.get()}}, w_.attended_.get());
-      break;
+      return AddBranch(layer.attention_post_norm);
+    case Stage::kFeedForward:
+      if (experts) {
+        MultiplyExperts(layer, stage);
+      } else {
+        Multiply({{&layer.gate, w_.gate_.get()}, {&layer.up, w_.up_.get()}}, w_.normed_.get());
+      }
+      return Gate(tokens_ * InnerWidth(p_));
     case Stage::kDown:
-      Multiply({{&layer.down, w_.branch_.get()}}, w_.gate_.get());
-      break;
+      if (experts) {
+        MultiplyExperts(layer, stage);
+        ops_.SumRows(w_.expert_out_.get(), w_.routing_.row, w_.routing_.weights.data(),
+                     p_.expert.used, p_.width, w_.branch_.get());
+      } else {
+        Multiply({{&layer.down, w_.branch_.get()}}, w_.gate_.get());
+      }
+      return AddBranch(layer.feed_forward_post_norm);
   }
-  ops_.Add(w_.residual_.get(), w_.branch_.get(), tokens_ * p_.width);
 }
 
 const float* ForwardPass::Output(int64_t rows) {
@@ -164,31 +240,51 @@ void ForwardPass::Multiply(std::initializer_list<std::pair<const Linear*, float*
 
 namespace {
 
+void Listen(const ForwardPass& pass, const LayerWeights& layer, Stage stage, const float* input,
+            int64_t tokens, Tap& tap) {
+  VisitLinears(layer, stage, [&](const Linear& linear, int64_t expert) {
+    const int64_t cols = linear.weight->cols;
+    if (expert < 0) {
+      // Parts of one tensor meet the same.
+      if (linear.first_row == 0) tap.OnInput(linear.name, input, tokens, cols);
+      return;
+    }
+    const auto& begin = pass.routing().begin;
+    const int64_t at = begin[static_cast<size_t>(expert)];
+    tap.OnExpertInput(linear.name, expert, std::ssize(layer.experts), input + at * cols,
+                      begin[static_cast<size_t>(expert) + 1] - at, cols);
+  });
+}
+
 void RunLayers(ForwardPass& pass, const ModelWeights& model, int64_t tokens, Tap* tap) {
   for (int64_t l = 0; l < model.parameters.layers; ++l) {
     const LayerWeights& layer = model.layers[l];
     for (const Stage stage : kStages) {
       const float* input = pass.Input(layer, stage);
-      if (tap != nullptr) {
-        for (const auto member : LinearsOf(stage)) {
-          const Linear& linear = layer.*member;
-          tap->OnInput(linear.name, input, tokens, linear.weight->cols);
-        }
-      }
+      if (tap != nullptr) Listen(pass, layer, stage, input, tokens, *tap);
       pass.Apply(layer, stage, l);
     }
   }
 }
 
-void MultiplyHead(const ModelWeights& model, Ops& ops, const float* output, int64_t rows,
-                  float* logits) {
-  ops.MatMul(model.head(), output, rows, logits);
-  if (!model.output.bias.empty()) {
-    ops.AddBias(logits, model.output.bias.data(), rows, model.parameters.vocabulary);
-  }
+}  // namespace
+
+void EmbedTokens(const ModelWeights& model, Ops& ops, const Matrix& matrix,
+                 std::span<const int32_t> ids, float* y) {
+  ops.EmbedRows(matrix, ids, y);
+  if (model.embedding_scale == 1) return;
+  ops.Scale(y, model.embedding_scale, std::ssize(ids) * model.parameters.width);
 }
 
-}  // namespace
+void MultiplyHead(const ModelWeights& model, Ops& ops, const float* output, int64_t rows,
+                  float* logits) {
+  const Hyperparameters& p = model.parameters;
+  ops.MatMul(model.head(), output, rows, logits);
+  if (!model.output.bias.empty()) {
+    ops.AddBias(logits, model.output.bias.data(), rows, p.vocabulary);
+  }
+  if (p.output_softcap > 0) ops.SoftCap(logits, p.output_softcap, rows * p.vocabulary);
+}
 
 void Forward(const ModelWeights& model, Ops& ops, KvCache& cache, Workspace& workspace,
              std::span<const int32_t> tokens, int64_t position, int64_t first_logit, float* logits,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernel/ops.h"
+#include "model/routing.h"
 #include "model/weights.h"
 
 namespace halftone {
@@ -22,6 +23,9 @@ class Tap {
   virtual ~Tap() = default;
   // x: [tokens, cols], the activations that meet the weight of that name (GGUF dialect).
   virtual void OnInput(std::string_view weight, const float* x, int64_t tokens, int64_t cols) = 0;
+  // The same of one matrix of `experts` in the tensor of that name; tokens may be 0.
+  virtual void OnExpertInput(std::string_view weight, int64_t expert, int64_t experts,
+                             const float* x, int64_t tokens, int64_t cols) = 0;
 };
 
 // Buffers of one forward pass, allocated once for the largest batch.
@@ -38,23 +42,13 @@ class Workspace {
   std::shared_ptr<float[]> normed_;            // [max_tokens, width]
   std::shared_ptr<float[]> query_, attended_;  // [max_tokens, heads * head_dim]
   std::shared_ptr<float[]> key_, value_;       // [max_tokens, kv_heads * head_dim]
-  std::shared_ptr<float[]> gate_, up_;         // [max_tokens, feed_forward]
+  std::shared_ptr<float[]> gate_, up_;         // [max_tokens, feed_forward], or of experts
   std::shared_ptr<float[]> branch_;            // [max_tokens, width]
-  std::vector<int64_t> positions_;             // of each token of the pass in progress
+  // Of models with experts: [max_tokens, experts], and rows of max_tokens * used.
+  std::shared_ptr<float[]> router_logits_, routed_, expert_out_;
+  Routing routing_;
+  std::vector<int64_t> positions_;  // of each token of the pass in progress
 };
-
-// The stages of a layer: the linear layers of a stage share one input.
-enum class Stage : uint8_t {
-  kAttention,        // query, key, value
-  kAttentionOutput,  // attention_output
-  kFeedForward,      // gate, up
-  kDown,             // down
-};
-inline constexpr Stage kStages[] = {Stage::kAttention, Stage::kAttentionOutput, Stage::kFeedForward,
-                                    Stage::kDown};
-
-// The linear layers of a stage, as members of LayerWeights.
-std::span<Linear LayerWeights::*const> LinearsOf(Stage stage);
 
 // A batch of tokens on its way through the layers. The buffers are the workspace's: one pass at a
 // time may use it.
@@ -74,10 +68,11 @@ class ForwardPass {
   void SetResidual(const float* residual);
   const float* residual() const { return w_.residual_.get(); }
 
-  // The input of the stage's linear layers, [tokens, cols]. The stages of a layer come in their
-  // order, or begin with an input from elsewhere (SetInput).
+  // The input of the stage's linear layers, [tokens, cols]; of experts [routing().rows(), cols].
+  // The stages of a layer come in their order, or begin with an input from elsewhere (SetInput,
+  // with the routing that it has).
   const float* Input(const LayerWeights& layer, Stage stage);
-  void SetInput(Stage stage, const float* input);
+  void SetInput(Stage stage, const float* input, const Routing* routing = nullptr);
   // Applies them and what follows up to the next stage's input or the residual stream.
   // `cache_layer`: the layer's place in the cache.
   void Apply(const LayerWeights& layer, Stage stage, int64_t cache_layer);
@@ -89,9 +84,21 @@ class ForwardPass {
 
   // Columns of a stage's input.
   int64_t InputWidth(Stage stage) const;
+  // Which rows of the input of gate, up and down are whose, in a model with experts.
+  const Routing& routing() const { return w_.routing_; }
+  // Input of kFeedForward before it is routed, [tokens, width].
+  const float* normed() const { return w_.normed_.get(); }
 
  private:
   void Begin();
+  void Rotate(const LayerWeights& layer, float* x, int64_t heads);
+  void Attend(const LayerWeights& layer, int64_t cache_layer);
+  void Route(const LayerWeights& layer);
+  void MultiplyExperts(const LayerWeights& layer, Stage stage);
+  // The product of gate and up, for so many values.
+  void Gate(int64_t count);
+  // Adds what attention or feed-forward gave to the residual stream.
+  void AddBranch(const std::vector<float>& post_norm);
   // Matrices that share the input x, and where their outputs go.
   void Multiply(std::initializer_list<std::pair<const Linear*, float*>> linears, const float* x);
 
@@ -103,6 +110,15 @@ class ForwardPass {
   Workspace& w_;
   int64_t tokens_ = 0;
 };
+
+// The embeddings of tokens, scaled as the model wants them: y [ids.size(), width]. `matrix`: the
+// embedding or what stands for it.
+void EmbedTokens(const ModelWeights& model, Ops& ops, const Matrix& matrix,
+                 std::span<const int32_t> ids, float* y);
+
+// logits [rows, vocabulary] of what meets the output matrix, [rows, width].
+void MultiplyHead(const ModelWeights& model, Ops& ops, const float* output, int64_t rows,
+                  float* logits);
 
 // Runs tokens at positions [position, position + tokens.size()) of the cache's sequence and writes
 // the logits of the tokens from index `first_logit` on to logits, [tokens - first_logit,

@@ -2,7 +2,8 @@
 //
 // Written are the members that decide what the model computes, under the names of transformers'
 // configuration classes. Rope parameters stand there twice: as transformers 5 has them
-// (rope_parameters) and as older readers expect them (rope_theta, rope_scaling). Llama 3's scaling
+// (rope_parameters) and as older readers expect them (rope_theta, rope_scaling); so does which
+// layers look back by a window (layer_types, and keys of single classes). Llama 3's scaling
 // of frequencies is a tensor in GGUF and four numbers here: those of them that are in use are tried
 // until one gives the tensor.
 

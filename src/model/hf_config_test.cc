@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "base/json.h"
 #include "tests/testing/expect_error.h"
 
@@ -24,6 +26,7 @@ Hyperparameters Small() {
   p.head_dim = p.rope_dim = 96;
   p.feed_forward = 384;
   p.rms_eps = 1e-5f;
+  p.attention_scale = 1.0f / std::sqrt(96.0f);
   p.rope_base = 500000;
   return p;
 }
@@ -50,6 +53,7 @@ void ExpectSame(const Hyperparameters& a, const Hyperparameters& b) {
   EXPECT_EQ(a.head_dim, b.head_dim);
   EXPECT_EQ(a.feed_forward, b.feed_forward);
   EXPECT_EQ(a.rms_eps, b.rms_eps);
+  EXPECT_EQ(a.attention_scale, b.attention_scale);
   EXPECT_EQ(a.rope_base, b.rope_base);
   EXPECT_EQ(a.rope_linear_factor, b.rope_linear_factor);
   EXPECT_EQ(a.rope_factors, b.rope_factors);
@@ -76,6 +80,26 @@ TEST(HfConfigTest, FindsLlamas3sScaling) {
   }
 }
 
+// The class follows from what the model has: a window is Mistral's, experts are Mixtral's.
+TEST(HfConfigTest, NamesTheClassThatCanSayIt) {
+  Hyperparameters p = Small();
+  p.window = 4096;
+  p.windowed.assign(2, true);
+  Json config = ParseJson(Written(p), "config");
+  EXPECT_EQ(config["architectures"], Json::array({"MistralForCausalLM"}));
+  EXPECT_EQ(config["sliding_window"], 4096);
+  ExpectSame(Read(Written(p)), p);
+  EXPECT_EQ(Read(Written(p)).window, 4096);
+  p = Small();
+  p.experts = 8;
+  p.expert = {2, 384, true};
+  config = ParseJson(Written(p), "config");
+  EXPECT_EQ(config["architectures"], Json::array({"MixtralForCausalLM"}));
+  EXPECT_EQ(config["model_type"], "mixtral");
+  EXPECT_EQ(Read(Written(p)).experts, 8);
+  EXPECT_EQ(Read(Written(p)).expert.used, 2);
+}
+
 TEST(HfConfigTest, SaysWhatReadersOfOtherVersionsLookFor) {
   const Json config = ParseJson(Written(Small()), "config");
   EXPECT_EQ(config["architectures"], Json::array({"LlamaForCausalLM"}));
@@ -90,6 +114,9 @@ TEST(HfConfigTest, RefusesWhatItCannotExpress) {
   Hyperparameters p = Small();
   p.rope_dim = 64;
   ExpectError(Error::Kind::kUnsupported, "64 of 96", [&] { Written(p); });
+  p = Small();
+  p.attention_scale = 0.125f;
+  ExpectError(Error::Kind::kUnsupported, "multiplied by 0.125", [&] { Written(p); });
   p = Small();
   p.rope_factors.assign(48, 1.0f);
   p.rope_factors[20] = 3;

@@ -2,19 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "model/hf_hyperparameters.h"
 
 namespace halftone {
 namespace {
-
-// Any larger and a product of two no longer fits in memory; also keeps int64 arithmetic safe.
-constexpr int64_t kLargestDimension = int64_t{1} << 28;
-
-// ---- GGUF ----
 
 class GgufKeys {
  public:
@@ -52,6 +48,19 @@ class GgufKeys {
     return static_cast<float>(*number);
   }
 
+  bool Flag(std::string_view key, bool fallback) const {
+    return checkpoint_.metadata.Bool(prefix_ + std::string(key)).value_or(fallback);
+  }
+
+  // One for each layer; none where the key is no array of truth values.
+  std::optional<std::vector<bool>> Flags(std::string_view key) const {
+    const Value* value = checkpoint_.metadata.Find(prefix_ + std::string(key));
+    const Array* array = value ? std::get_if<Array>(value) : nullptr;
+    const auto* flags = array ? std::get_if<Array::Bool>(&array->elements) : nullptr;
+    if (flags == nullptr) return std::nullopt;
+    return std::vector<bool>(flags->values.begin(), flags->values.end());
+  }
+
   std::string Text(std::string_view key) const {
     const std::string* text = checkpoint_.metadata.String(prefix_ + std::string(key));
     return text ? *text : "";
@@ -61,6 +70,63 @@ class GgufKeys {
   const Checkpoint& checkpoint_;
   std::string prefix_;
 };
+
+// Factors of rope as a tensor; empty where there is none.
+std::vector<float> FactorsOf(const Checkpoint& checkpoint, const char* name, int64_t pairs) {
+  const Tensor* factors = checkpoint.Find(name);
+  if (factors == nullptr) return {};
+  if (factors->count() != pairs) {
+    FailFormat("{}: tensor '{}' has {} values, expected {}", checkpoint.path, name,
+               factors->count(), pairs);
+  }
+  return Decode(*factors);
+}
+
+void ReadGgufRope(const Checkpoint& checkpoint, const GgufKeys& keys,
+                  const Architecture& architecture, Hyperparameters& p) {
+  p.rope_dim = keys.Int("rope.dimension_count", p.head_dim);
+  p.rope_base = keys.Float("rope.freq_base", 10000.0f);
+  p.window_rope_base = keys.Float("rope.freq_base_swa", architecture.window_rope_base);
+  const std::string scaling = keys.Text("rope.scaling.type");
+  if (scaling == "linear") {
+    p.rope_linear_factor = keys.Float("rope.scaling.factor", 1.0f);
+  } else if (!scaling.empty() && scaling != "none" && scaling != "longrope") {
+    FailUnsupported("{}: rope scaling '{}' is not supported", checkpoint.path, scaling);
+  }
+  p.rope_factors = FactorsOf(checkpoint, "rope_freqs.weight", p.rope_dim / 2);
+  LongRope& rope = p.long_rope;
+  rope.long_factors = FactorsOf(checkpoint, "rope_factors_long.weight", p.rope_dim / 2);
+  rope.short_factors = FactorsOf(checkpoint, "rope_factors_short.weight", p.rope_dim / 2);
+  if (rope.long_factors.empty() && rope.short_factors.empty()) return;
+  rope.original_context = keys.Int("rope.scaling.original_context_length");
+  rope.magnitude = keys.Float("rope.scaling.attn_factor", 1.0f);
+}
+
+void ReadGgufWindow(const GgufKeys& keys, const Architecture& architecture, Hyperparameters& p) {
+  p.window = keys.Int("attention.sliding_window", architecture.gguf_window);
+  if (p.window == 0) return;
+  if (const auto each = keys.Flags("attention.sliding_window_pattern")) {
+    p.windowed = *each;
+  } else {
+    p.windowed = WindowPattern(
+        p.layers, keys.Int("attention.sliding_window_pattern", architecture.window_period));
+  }
+}
+
+void ReadGgufExperts(const GgufKeys& keys, Hyperparameters& p) {
+  p.experts = keys.Int("expert_count", 0);
+  if (p.experts == 0) return;
+  p.expert.used = keys.Int("expert_used_count");
+  p.expert.feed_forward = keys.Int("expert_feed_forward_length", p.feed_forward);
+  p.expert.normalized = keys.Flag("expert_weights_norm", true);
+}
+
+// What llama.cpp computes where the file does not say: it knows the largest models by their layers.
+float GgufAttentionScale(const Architecture& architecture, const Hyperparameters& p) {
+  const bool by_width = architecture.width_scaled_layers == p.layers && p.heads > 0;
+  const int64_t size = by_width ? p.width / p.heads : p.head_dim;
+  return 1.0f / std::sqrt(static_cast<float>(size));
+}
 
 Hyperparameters FromGguf(const Checkpoint& checkpoint, const Architecture& architecture) {
   const GgufKeys keys(checkpoint, architecture);
@@ -72,114 +138,22 @@ Hyperparameters FromGguf(const Checkpoint& checkpoint, const Architecture& archi
   p.heads = keys.Int("attention.head_count", 0);
   p.kv_heads = keys.Int("attention.head_count_kv", p.heads);
   p.head_dim = keys.Int("attention.key_length", p.heads > 0 ? p.width / p.heads : 0);
-  p.rope_dim = keys.Int("rope.dimension_count", p.head_dim);
-  p.experts = keys.Int("expert_count", 0);
-  p.rms_eps = keys.Float("attention.layer_norm_rms_epsilon");
-  p.rope_base = keys.Float("rope.freq_base", 10000.0f);
-  const std::string scaling = keys.Text("rope.scaling.type");
-  if (scaling == "linear") {
-    p.rope_linear_factor = keys.Float("rope.scaling.factor", 1.0f);
-  } else if (!scaling.empty() && scaling != "none") {
-    FailUnsupported("{}: rope scaling '{}' is not supported", checkpoint.path, scaling);
+  if (keys.Int("attention.value_length", p.head_dim) != p.head_dim) {
+    FailUnsupported("{}: values of attention of another size than keys are not supported",
+                    checkpoint.path);
   }
+  p.rms_eps = keys.Float("attention.layer_norm_rms_epsilon");
+  p.attention_scale = keys.Float("attention.scale", GgufAttentionScale(architecture, p));
+  p.attention_softcap = keys.Float("attn_logit_softcapping", 0.0f);
+  p.output_softcap = keys.Float("final_logit_softcapping", 0.0f);
+  ReadGgufRope(checkpoint, keys, architecture, p);
+  ReadGgufWindow(keys, architecture, p);
+  ReadGgufExperts(keys, p);
   const Tensor* embedding = checkpoint.Find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) {
     FailFormat("{}: tensor 'token_embd.weight' is missing or no matrix", checkpoint.path);
   }
   p.vocabulary = embedding->rows();
-  if (const Tensor* factors = checkpoint.Find("rope_freqs.weight")) {
-    if (factors->count() != p.rope_dim / 2) {
-      FailFormat("{}: tensor 'rope_freqs.weight' has {} values, expected {}", checkpoint.path,
-                 factors->count(), p.rope_dim / 2);
-    }
-    p.rope_factors = Decode(*factors);
-  }
-  return p;
-}
-
-// ---- Hugging Face ----
-
-class ConfigKeys {
- public:
-  ConfigKeys(const Json& config, std::string source)
-      : config_(config), source_(std::move(source)) {}
-
-  bool Has(const char* key) const { return config_.contains(key) && !config_[key].is_null(); }
-
-  int64_t Int(const char* key, std::optional<int64_t> fallback = std::nullopt) const {
-    if (!Has(key) && fallback) return *fallback;
-    if (!Has(key) || !config_[key].is_number_integer()) {
-      FailFormat("{}: '{}' is missing or no integer", source_, key);
-    }
-    const auto number = config_[key].get<int64_t>();
-    if (number < 0 || number > kLargestDimension) {
-      FailFormat("{}: '{}' is {}, out of range", source_, key, number);
-    }
-    return number;
-  }
-
-  double Float(const char* key, std::optional<double> fallback = std::nullopt) const {
-    if (!Has(key) && fallback) return *fallback;
-    if (!Has(key) || !config_[key].is_number()) {
-      FailFormat("{}: '{}' is missing or no number", source_, key);
-    }
-    return config_[key].get<double>();
-  }
-
- private:
-  const Json& config_;
-  std::string source_;
-};
-
-void ReadRopeScaling(const Json& rope, const std::string& source, Hyperparameters& p) {
-  if (!rope.is_object()) FailFormat("{}: rope parameters are no object", source);
-  std::string type = "default";
-  for (const char* key : {"rope_type", "type"}) {
-    if (rope.contains(key) && rope[key].is_string()) {
-      type = rope[key];
-      break;
-    }
-  }
-  const ConfigKeys keys(rope, source);
-  if (type == "linear") {
-    p.rope_linear_factor = static_cast<float>(keys.Float("factor"));
-  } else if (type == "llama3") {
-    const Llama3Scaling scaling{keys.Float("factor"), keys.Float("low_freq_factor"),
-                                keys.Float("high_freq_factor"),
-                                keys.Float("original_max_position_embeddings")};
-    p.rope_factors = scaling.Factors(p.rope_dim, p.rope_base);
-  } else if (type != "default") {
-    FailUnsupported("{}: rope scaling '{}' is not supported", source, type);
-  }
-}
-
-Hyperparameters FromHuggingFace(const Checkpoint& checkpoint, const Architecture&) {
-  const std::string source = checkpoint.path + "/config.json";
-  const Json config = ParseJson(checkpoint.documents.at("config.json"), source);
-  const ConfigKeys keys(config, source);
-  Hyperparameters p;
-  p.vocabulary = keys.Int("vocab_size");
-  p.context = keys.Int("max_position_embeddings", 2048);
-  p.width = keys.Int("hidden_size");
-  p.layers = keys.Int("num_hidden_layers");
-  p.heads = keys.Int("num_attention_heads");
-  p.kv_heads = keys.Int("num_key_value_heads", p.heads);
-  p.head_dim = keys.Int("head_dim", p.heads > 0 ? p.width / p.heads : 0);
-  p.rope_dim = p.head_dim;
-  p.feed_forward = keys.Int("intermediate_size");
-  p.rms_eps = static_cast<float>(keys.Float("rms_norm_eps", 1e-6));
-  p.rope_base = static_cast<float>(keys.Float("rope_theta", 10000.0));
-  if (config.contains("hidden_act") && config["hidden_act"] != "silu") {
-    FailUnsupported("{}: activation {} is not supported", source, config["hidden_act"].dump());
-  }
-  // transformers 5 keeps base and scaling together in rope_parameters.
-  if (keys.Has("rope_parameters")) {
-    const ConfigKeys rope(config["rope_parameters"], source);
-    p.rope_base = static_cast<float>(rope.Float("rope_theta", p.rope_base));
-    ReadRopeScaling(config["rope_parameters"], source, p);
-  } else if (keys.Has("rope_scaling")) {
-    ReadRopeScaling(config["rope_scaling"], source, p);
-  }
   return p;
 }
 
@@ -187,8 +161,10 @@ void Check(const Checkpoint& checkpoint, const Hyperparameters& p) {
   const auto require = [&](bool holds, const std::string& what) {
     if (!holds) FailFormat("{}: {}", checkpoint.path, what);
   };
-  require(p.layers >= 1 && p.layers <= 512, fmt::format("{} layers, expected 1 to 512", p.layers));
-  require(p.width > 0 && p.vocabulary > 0 && p.feed_forward > 0 && p.context > 0,
+  require(p.layers >= 1 && p.layers <= kMostLayers,
+          fmt::format("{} layers, expected 1 to {}", p.layers, kMostLayers));
+  require(p.width > 0 && p.vocabulary > 0 && p.context > 0 &&
+              (p.experts > 0 ? p.expert.feed_forward : p.feed_forward) > 0,
           "a width, the vocabulary or the context is 0");
   require(p.heads > 0 && p.kv_heads > 0 && p.heads % p.kv_heads == 0,
           fmt::format("{} heads cannot share {} key-value heads", p.heads, p.kv_heads));
@@ -196,9 +172,22 @@ void Check(const Checkpoint& checkpoint, const Hyperparameters& p) {
           fmt::format("head size {} with {} rotary values", p.head_dim, p.rope_dim));
   require(p.rms_eps > 0 && p.rope_base > 0 && p.rope_linear_factor > 0,
           "the norm's epsilon, the rope base or its factor is not positive");
-  for (const float factor : p.rope_factors) {
-    require(std::isfinite(factor) && factor > 0, "a rope factor is not positive");
+  for (const auto* factors :
+       {&p.rope_factors, &p.long_rope.long_factors, &p.long_rope.short_factors}) {
+    for (const float factor : *factors) {
+      require(std::isfinite(factor) && factor > 0, "a rope factor is not positive");
+    }
   }
+  require(p.long_rope.long_factors.size() == p.long_rope.short_factors.size(),
+          "rope factors are for long or for short contexts alone");
+  require(p.attention_scale > 0 && std::isfinite(p.attention_scale) && p.attention_softcap >= 0 &&
+              p.output_softcap >= 0 && p.window_rope_base >= 0 && p.long_rope.magnitude > 0,
+          "the scale or a cap of scores, or a base or magnitude of rope is negative");
+  require(p.window == 0 || static_cast<int64_t>(p.windowed.size()) == p.layers,
+          fmt::format("{} layers, of {} it is said whether they have a window", p.layers,
+                      p.windowed.size()));
+  require(p.experts == 0 || (p.experts <= 65536 && p.expert.used > 0 && p.expert.used <= p.experts),
+          fmt::format("{} of {} experts cannot be used", p.expert.used, p.experts));
 }
 
 std::string SizeLabel(int64_t count) {
@@ -228,25 +217,83 @@ std::vector<float> Llama3Scaling::Factors(int64_t rope_dim, float rope_base) con
   return factors;
 }
 
-std::vector<float> Hyperparameters::InverseFrequencies() const {
+std::vector<float> Hyperparameters::InverseFrequencies(bool window_layer, bool long_context) const {
+  const bool local = window_layer && window_rope_base > 0;
+  const auto base = static_cast<double>(local ? window_rope_base : rope_base);
+  const std::vector<float>& of_length =
+      long_context ? long_rope.long_factors : long_rope.short_factors;
   std::vector<float> frequencies(static_cast<size_t>(rope_dim / 2));
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(rope_dim);
-    const auto wave = static_cast<float>(std::pow(static_cast<double>(rope_base), exponent));
-    frequencies[i] = 1.0f / wave / rope_linear_factor;
+    auto wave = static_cast<float>(std::pow(base, exponent));
+    if (!of_length.empty()) wave *= of_length[i];
+    frequencies[i] = 1.0f / wave;
+    if (local) continue;
+    frequencies[i] /= rope_linear_factor;
     if (!rope_factors.empty()) frequencies[i] /= rope_factors[i];
   }
   return frequencies;
+}
+
+std::vector<bool> WindowPattern(int64_t layers, int64_t period) {
+  std::vector<bool> windowed;
+  for (int64_t l = 0; l < std::min(layers, kMostLayers); ++l)
+    windowed.push_back(period == 0 || l % period < period - 1);
+  return windowed;
 }
 
 Hyperparameters ReadHyperparameters(const Checkpoint& checkpoint,
                                     const Architecture& architecture) {
   Hyperparameters p = checkpoint.dialect == Dialect::kGguf
                           ? FromGguf(checkpoint, architecture)
-                          : FromHuggingFace(checkpoint, architecture);
+                          : HfHyperparameters(checkpoint, architecture);
   Check(checkpoint, p);
   return p;
 }
+
+namespace {
+
+// Keys that not every model has.
+void AddParticulars(const Architecture& architecture, const Hyperparameters& p, Metadata& m) {
+  const std::string a(architecture.name);
+  const auto u32 = [&](const std::string& key, int64_t v) {
+    m.Set(a + key, Value(static_cast<uint32_t>(v)));
+  };
+  if (p.rope_linear_factor != 1) {
+    m.Set(a + ".rope.scaling.type", Value(std::string("linear")));
+    m.Set(a + ".rope.scaling.factor", Value(p.rope_linear_factor));
+  }
+  if (p.long_rope.original_context > 0) {
+    u32(".rope.scaling.original_context_length", p.long_rope.original_context);
+  }
+  if (!p.long_rope.long_factors.empty()) {
+    m.Set(a + ".rope.scaling.attn_factor", Value(p.long_rope.magnitude));
+  }
+  if (p.window_rope_base > 0) m.Set(a + ".rope.freq_base_swa", Value(p.window_rope_base));
+  if (p.attention_scale != GgufAttentionScale(architecture, p)) {
+    m.Set(a + ".attention.scale", Value(p.attention_scale));
+  }
+  if (p.attention_softcap > 0) m.Set(a + ".attn_logit_softcapping", Value(p.attention_softcap));
+  if (p.output_softcap > 0) m.Set(a + ".final_logit_softcapping", Value(p.output_softcap));
+  // Phi 4 is told from the others by having none.
+  if (p.window > 0 || FindRole(architecture, Role::kRopeFactorsLong) != nullptr) {
+    u32(".attention.sliding_window", p.window);
+  }
+  if (p.window > 0 && p.windowed != WindowPattern(p.layers, architecture.window_period)) {
+    Array::Bool pattern;
+    pattern.values.assign(p.windowed.begin(), p.windowed.end());
+    m.Set(a + ".attention.sliding_window_pattern", Value(Array{pattern}));
+  }
+  if (p.experts == 0) return;
+  u32(".expert_count", p.experts);
+  u32(".expert_used_count", p.expert.used);
+  if (p.expert.feed_forward != p.feed_forward) {
+    u32(".expert_feed_forward_length", p.expert.feed_forward);
+  }
+  if (!p.expert.normalized) m.Set(a + ".expert_weights_norm", Value(false));
+}
+
+}  // namespace
 
 Metadata GgufModelMetadata(const Architecture& architecture, const Hyperparameters& p,
                            const std::string& name, int64_t parameter_count) {
@@ -271,10 +318,7 @@ Metadata GgufModelMetadata(const Architecture& architecture, const Hyperparamete
   u32(a + ".attention.value_length", p.head_dim);
   u32(a + ".vocab_size", p.vocabulary);
   u32(a + ".rope.dimension_count", p.rope_dim);
-  if (p.rope_linear_factor != 1) {
-    m.Set(a + ".rope.scaling.type", Value(std::string("linear")));
-    m.Set(a + ".rope.scaling.factor", Value(p.rope_linear_factor));
-  }
+  AddParticulars(architecture, p, m);
   return m;
 }
 

@@ -18,18 +18,31 @@ namespace {
 const Architecture& Llama() { return *AllArchitectures().front(); }
 
 TEST(DialectTest, NamesTranslateBothWays) {
-  for (const RoleName& role : Llama().roles) {
-    for (const Dialect dialect : {Dialect::kGguf, Dialect::kHuggingFace}) {
-      for (const bool bias : {false, true}) {
-        const RolePlace place{&role, role.per_layer ? 17 : -1, bias};
-        if (dialect == Dialect::kHuggingFace && role.hf.empty()) continue;
-        const auto back = PlaceOf(Llama(), dialect, NameInDialect(dialect, place));
-        ASSERT_TRUE(back) << NameInDialect(dialect, place);
-        EXPECT_EQ(back->role, place.role);
-        EXPECT_EQ(back->layer, place.layer);
-        EXPECT_EQ(back->bias, bias);
+  for (const Architecture* architecture : AllArchitectures()) {
+    for (const RoleName& role : architecture->roles) {
+      for (const Dialect dialect : {Dialect::kGguf, Dialect::kHuggingFace}) {
+        for (const bool bias : {false, true}) {
+          RolePlace place{&role, role.per_layer ? 17 : -1, bias};
+          const bool hf = dialect == Dialect::kHuggingFace;
+          if (hf && role.hf.empty()) continue;
+          if (hf && IsExpert(role.role)) place.expert = 101;
+          const std::string name = NameInDialect(dialect, place);
+          const auto back = PlaceOf(*architecture, dialect, name);
+          ASSERT_TRUE(back) << architecture->name << " " << name;
+          EXPECT_EQ(back->role, place.role) << name;
+          EXPECT_EQ(back->layer, place.layer) << name;
+          EXPECT_EQ(back->bias, bias) << name;
+          EXPECT_EQ(back->expert, place.expert) << name;
+        }
       }
     }
+  }
+  const Architecture& llama = Llama();
+  for (const char* strange : {"model.layers.0.block_sparse_moe.experts..w1.weight",
+                              "model.layers.0.block_sparse_moe.experts.x.w1.weight",
+                              "model.layers.0.block_sparse_moe.experts.1w1.weight",
+                              "model.layers.0.block_sparse_moe.experts.-1.w1.weight"}) {
+    EXPECT_FALSE(PlaceOf(llama, Dialect::kHuggingFace, strange)) << strange;
   }
   const auto q = PlaceOf(Llama(), Dialect::kHuggingFace, "model.layers.3.self_attn.q_proj.weight");
   ASSERT_TRUE(q);

@@ -13,29 +13,107 @@
 
 namespace halftone {
 
-// y = W x + b, with the name that calibration and error messages use (GGUF dialect).
+// y = W x + b, with the name that calibration and error messages use (GGUF dialect). Several linear
+// layers may be rows of one tensor: query, key and value where they are fused, all experts.
 struct Linear {
-  std::string name;
-  std::unique_ptr<Matrix> weight;
-  std::vector<float> bias;  // [rows] or empty
+  std::string name;                // of the tensor
+  int64_t first_row = 0;           // of the tensor's rows
+  std::shared_ptr<Matrix> weight;  // null: the layer has no such part
+  std::vector<float> bias;         // [rows] or empty
 };
 
+struct Expert {
+  Linear gate, up;  // [expert.feed_forward, width]
+  Linear down;      // [width, expert.feed_forward]
+};
+
+// Vectors are empty where the architecture has no such norm.
 struct LayerWeights {
-  std::vector<float> attention_norm;     // [width]
-  Linear query, key, value;              // [heads * head_dim, width], [kv_heads * head_dim, width]
-  Linear attention_output;               // [width, heads * head_dim]
-  std::vector<float> feed_forward_norm;  // [width]
-  Linear gate, up;                       // [feed_forward, width]
-  Linear down;                           // [width, feed_forward]
+  std::vector<float> attention_norm;        // [width]
+  Linear query, key, value;                 // [heads * head_dim, width], [kv_heads * head_dim, …]
+  std::vector<float> query_norm, key_norm;  // [head_dim], of each head
+  Linear attention_output;                  // [width, heads * head_dim]
+  std::vector<float> attention_post_norm;   // [width]
+  std::vector<float> feed_forward_norm;     // [width]
+  Linear gate, up;                          // [feed_forward, width]
+  Linear down;                              // [width, feed_forward]
+  Linear router;                            // [experts, width]
+  std::vector<Expert> experts;              // in place of gate, up and down
+  std::vector<float> feed_forward_post_norm;  // [width]
+  int64_t window = 0;                         // tokens that attention sees; 0: all
+};
+
+// The stages of a layer: the linear layers of a stage share one input.
+enum class Stage : uint8_t {
+  kAttention,        // query, key, value
+  kAttentionOutput,  // attention_output
+  kFeedForward,      // gate, up; also of each expert, whose input is what is routed to it
+  kDown,             // down; of each expert
+};
+inline constexpr Stage kStages[] = {Stage::kAttention, Stage::kAttentionOutput, Stage::kFeedForward,
+                                    Stage::kDown};
+
+// The linear layers of a stage that may be on few levels, tensor by tensor, and within a tensor in
+// the order of its rows. `expert`: -1 where it is none's.
+template <class Layer, class Visit>
+void VisitLinears(Layer& layer, Stage stage, Visit&& visit) {
+  switch (stage) {
+    case Stage::kAttention:
+      visit(layer.query, int64_t{-1});
+      visit(layer.key, int64_t{-1});
+      visit(layer.value, int64_t{-1});
+      return;
+    case Stage::kAttentionOutput:
+      visit(layer.attention_output, int64_t{-1});
+      return;
+    case Stage::kFeedForward:
+      if (layer.experts.empty()) {
+        visit(layer.gate, int64_t{-1});
+        visit(layer.up, int64_t{-1});
+      }
+      for (size_t e = 0; e < layer.experts.size(); ++e) {
+        visit(layer.experts[e].gate, static_cast<int64_t>(e));
+      }
+      for (size_t e = 0; e < layer.experts.size(); ++e) {
+        visit(layer.experts[e].up, static_cast<int64_t>(e));
+      }
+      return;
+    case Stage::kDown:
+      if (layer.experts.empty()) visit(layer.down, int64_t{-1});
+      for (size_t e = 0; e < layer.experts.size(); ++e) {
+        visit(layer.experts[e].down, static_cast<int64_t>(e));
+      }
+      return;
+  }
+}
+
+// The names of a stage's tensors, each once.
+std::vector<std::string> TensorNames(const LayerWeights& layer, Stage stage);
+
+// A layer of the same form without its matrices, but for the router.
+LayerWeights FormOf(const LayerWeights& layer);
+
+// The rows of `tensor`, which has the linear layer's name, that are the linear layer.
+std::shared_ptr<Matrix> PrepareLinear(Ops& ops, const Tensor& tensor, const Linear& linear,
+                                      int64_t rows);
+
+// How the layers turn their pairs.
+struct Frequencies {
+  std::vector<float> table[2][2];  // [with a window][in long contexts][rope_dim / 2]
+
+  const std::vector<float>& Of(bool windowed, bool long_context) const {
+    return table[windowed ? 1 : 0][long_context ? 1 : 0];
+  }
 };
 
 struct ModelWeights {
   const Architecture* architecture = nullptr;
   Hyperparameters parameters;
   RopeStyle rope = RopeStyle::kInterleaved;
-  std::vector<float> inverse_frequency;  // [rope_dim / 2]
+  Frequencies inverse_frequency;
+  float embedding_scale = 1;
 
-  std::unique_ptr<Matrix> embedding;  // [vocabulary, width]
+  std::shared_ptr<Matrix> embedding;  // [vocabulary, width]
   std::vector<LayerWeights> layers;
   std::vector<float> output_norm;  // [width]
   Linear output;                   // weight null: the embedding is the head too

@@ -29,6 +29,16 @@ ChunkedText Spread(const ChunkedText& all) {
   return some;
 }
 
+// The mean of experts' importances, [cols], since the sampled rows are of many.
+std::vector<float> MeanOfMatrices(const std::vector<float>& squares, int64_t cols) {
+  std::vector<float> mean(static_cast<size_t>(cols));
+  const size_t matrices = squares.size() / mean.size();
+  for (size_t i = 0; i < squares.size(); ++i) {
+    mean[i % mean.size()] += squares[i] / static_cast<float>(matrices);
+  }
+  return mean;
+}
+
 }  // namespace
 
 uint64_t TargetFileBytes(const Source& source, const QuantizeOptions& options) {
@@ -69,7 +79,9 @@ GridAllocator::GridAllocator(std::shared_ptr<const Source> source, const std::ve
     const std::string& name = job.source->tensor.name;
     const auto squares = sensitivity.mean_square.find(name);
     const std::vector<float> mean_square =
-        squares == sensitivity.mean_square.end() ? std::vector<float>{} : squares->second;
+        squares == sensitivity.mean_square.end()
+            ? std::vector<float>{}
+            : MeanOfMatrices(squares->second, job.source->tensor.cols());
     const auto divergence = sensitivity.divergence.find(name);
     // What the model does not run costs nothing but bytes.
     const double measured = divergence == sensitivity.divergence.end() ? 0 : divergence->second;

@@ -68,12 +68,7 @@ class Planner {
       ShareGroup(pool);
       NarrowVectors(pool);
     }
-    for (const Job& job : rewrite_.jobs) {
-      const Tensor& t = job.source->tensor;
-      rewrite_.file.tensors.push_back(
-          {PlaceInDialect(source, *job.source, rewrite_.container->dialect).name, job.choice.grid,
-           t.shape, job.choice.quantize ? nullptr : t.order});
-    }
+    ListTensors(rewrite_);
     CheckStorable(rewrite_);
     rewrite_.file.metadata = source.metadata;
     NameFileType();
@@ -175,7 +170,7 @@ class Planner {
   }
 
   // The vectors of GGUF files are f32 whatever they were before. They go back to the type of the
-  // plain matrices where that holds them.
+  // plain matrices where that holds them. What GGUF widens follows in ListTensors.
   void NarrowVectors(ThreadPool& pool) {
     if (rewrite_.source->checkpoint.dialect != Dialect::kGguf) return;
     std::map<const Grid*, int64_t> weights;
@@ -188,7 +183,9 @@ class Planner {
     if (most == weights.end() || most->first == &F32Grid() || !most->first->writable()) return;
     for (Job& job : rewrite_.jobs) {
       const Tensor& t = job.source->tensor;
-      if (IsVector(t) && t.grid == &F32Grid() && HoldsExactly(t, *most->first, pool)) {
+      const bool widened =
+          PlaceInDialect(*rewrite_.source, *job.source, Dialect::kHuggingFace).widened;
+      if (IsVector(t) && !widened && t.grid == &F32Grid() && HoldsExactly(t, *most->first, pool)) {
         job.choice = {most->first, true, ""};
       }
     }

@@ -167,6 +167,10 @@ ModelDimensions DimensionsOf(const Source& source) {
   d.kv_heads = number("attention.head_count_kv", d.heads);
   d.head_dim = number("attention.key_length", d.heads > 0 ? d.width / d.heads : 0);
   d.feed_forward = number("feed_forward_length", 0);
+  if (number("expert_count", 0) > 0) {
+    d.experts_used = number("expert_used_count", 0);
+    d.feed_forward = d.experts_used * number("expert_feed_forward_length", d.feed_forward);
+  }
   d.tied = source.shape.tied;
   for (const GgufTensor& t : source.tensors) {
     if (t.tensor.name == "token_embd.weight") d.vocabulary = check("vocabulary", t.tensor.rows());
@@ -181,9 +185,9 @@ uint64_t KvCacheBytes(const ModelDimensions& d, int64_t context, const Grid& gri
 
 uint64_t ActivationBytes(const ModelDimensions& d, int64_t batch) {
   // Residual stream, its norm and a branch; queries and attention's result; keys and values; gate
-  // and up (model/forward.h, Workspace).
-  const int64_t token =
-      3 * d.width + 2 * d.heads * d.head_dim + 2 * d.kv_heads * d.head_dim + 2 * d.feed_forward;
+  // and up; what goes to experts and comes from them (model/forward.h, Workspace).
+  const int64_t token = (3 + 2 * d.experts_used) * d.width + 2 * d.heads * d.head_dim +
+                        2 * d.kv_heads * d.head_dim + 2 * d.feed_forward;
   return Product({4, batch, token}) + Product({4, d.vocabulary});
 }
 

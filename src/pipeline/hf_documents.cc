@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "grid/grouped.h"
 #include "model/hf_config.h"
+#include "model/hf_hyperparameters.h"
 #include "tokenizer/hf_tokenizer_writer.h"
 
 namespace halftone {
@@ -47,8 +49,8 @@ std::optional<int64_t> IdAt(const Metadata& metadata, const char* key) {
 HfModelFacts FactsOf(const Source& source, std::span<const TensorPlan> tensors) {
   HfModelFacts facts;
   facts.tied = source.shape.tied;
-  facts.attention_bias = HasBias(source, Role::kQuery);
-  facts.mlp_bias = HasBias(source, Role::kUp);
+  facts.attention_bias = HasBias(source, Role::kQuery) || HasBias(source, Role::kQueryKeyValue);
+  facts.mlp_bias = HasBias(source, Role::kUp) || HasBias(source, Role::kGateUp);
   facts.dtype = CommonDtype(tensors);
   facts.bos = IdAt(source.metadata, "bos");
   facts.pad = IdAt(source.metadata, "padding");
@@ -64,8 +66,16 @@ HfModelFacts FactsOf(const Source& source, std::span<const TensorPlan> tensors) 
 std::map<std::string, std::string> DocumentsFor(const Source& source, const Container& container,
                                                 std::span<const TensorPlan> tensors) {
   if (container.dialect == Dialect::kGguf) return {};
-  if (source.checkpoint.dialect != Dialect::kGguf) return source.checkpoint.documents;
   const std::string& path = source.checkpoint.path;
+  if (source.checkpoint.dialect != Dialect::kGguf) {
+    const auto& documents = source.checkpoint.documents;
+    const Json config = ParseJson(documents.at("config.json"), path + "/config.json");
+    if (&TextConfig(config) != &config) {
+      FailUnsupported("{}: a model of text and more can only go to GGUF, its text model alone",
+                      path);
+    }
+    return documents;
+  }
   if (source.architecture == nullptr) {
     FailUnsupported("{}: architecture '{}' has no config.json here", path,
                     source.shape.architecture);

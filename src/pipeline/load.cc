@@ -12,6 +12,7 @@
 #include "grid/nested_scales.h"
 #include "model/architecture.h"
 #include "model/dialect.h"
+#include "model/text_model.h"
 
 namespace halftone {
 namespace {
@@ -94,11 +95,6 @@ GroupedSpec SpecOf(const Precision& precision) {
   return spec;
 }
 
-bool IsLinearOfBlock(const std::optional<RolePlace>& place) {
-  return place && !place->bias && place->role->per_layer &&
-         place->role->role != Role::kAttentionNorm && place->role->role != Role::kFeedForwardNorm;
-}
-
 void RoundLinears(const Precision& precision, int threads, Checkpoint& checkpoint) {
   const GroupedSpec spec = SpecOf(precision);
   const Architecture& architecture = ArchitectureOf(checkpoint);
@@ -107,7 +103,7 @@ void RoundLinears(const Precision& precision, int threads, Checkpoint& checkpoin
   bool rounded = false;
   for (Tensor& tensor : checkpoint.tensors) {
     const auto place = PlaceOf(architecture, checkpoint.dialect, tensor.name);
-    if (!IsLinearOfBlock(place) || tensor.shape.size() != 2) continue;
+    if (!place || !IsLayerLinear(*place) || tensor.shape.size() < 2) continue;
     // Plain numbers with a source are quantized weights that their container reads as numbers.
     if (!tensor.grid->plain || tensor.source != nullptr) continue;
     if (spec.group > 0 && tensor.cols() % spec.group != 0) {
@@ -136,7 +132,7 @@ void RoundLinears(const Precision& precision, int threads, Checkpoint& checkpoin
 }  // namespace
 
 Checkpoint OpenToRun(const std::string& path, const Precision& precision, int threads) {
-  Checkpoint checkpoint = OpenCheckpoint(path);
+  Checkpoint checkpoint = TextModelOf(OpenCheckpoint(path));
   if (precision.load_in != LoadIn::kAsStored) RoundLinears(precision, threads, checkpoint);
   if (precision.load_in == LoadIn::k8Bit && !checkpoint.int8_threshold) {
     checkpoint.int8_threshold = kUsualThreshold;

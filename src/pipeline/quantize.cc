@@ -3,7 +3,6 @@
 #include "halftone/quantize.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -124,7 +123,9 @@ void RewriteTransformed(RewritePlan& plan) {
   if (plan.source->architecture == nullptr) return;  // refused where the model would be run
   for (Job& job : plan.jobs) {
     const auto place = PlaceOf(*plan.source->architecture, Dialect::kGguf, job.source->tensor.name);
-    if (place && (IsLayerLinear(*place) || IsFolded(*place))) job.choice.quantize = true;
+    if (place && (IsLayerLinear(*place) || IsFolded(*place, plan.source->shape.experts > 0))) {
+      job.choice.quantize = true;
+    }
   }
 }
 
@@ -140,12 +141,16 @@ void KeepOrders(QuantizePlan& plan) {
   for (size_t i = 0; i < rewrite.jobs.size(); ++i) {
     const Job& job = rewrite.jobs[i];
     const bool sorted = job.choice.quantize && !job.choice.grid->plain;
+    if (sorted && job.source->tensor.shape.size() > 2) {
+      FailUnsupported("{}: tensor '{}': experts cannot have their columns in act-order",
+                      rewrite.source->checkpoint.path, job.source->tensor.name);
+    }
     plan.orders.push_back(sorted ? std::make_shared<std::vector<int32_t>>(
                                        static_cast<size_t>(job.source->tensor.cols()))
                                  : nullptr);
     if (!sorted) continue;
     std::iota(plan.orders[i]->begin(), plan.orders[i]->end(), 0);
-    rewrite.file.tensors[i].order = plan.orders[i];
+    rewrite.file.tensors[rewrite.first[i]].order = plan.orders[i];
   }
 }
 
@@ -209,12 +214,7 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
     rewrite.jobs.push_back(std::move(job));
   }
   if (plan.recipe.transform != nullptr) RewriteTransformed(rewrite);
-  for (const Job& job : rewrite.jobs) {
-    const Tensor& tensor = job.source->tensor;
-    rewrite.file.tensors.push_back(
-        {PlaceInDialect(*rewrite.source, *job.source, rewrite.container->dialect).name,
-         job.choice.grid, tensor.shape, job.choice.quantize ? nullptr : tensor.order});
-  }
+  ListTensors(rewrite);
   if (options.act_order) KeepOrders(plan);
   CheckStorable(rewrite);
   rewrite.file.documents = DocumentsFor(*rewrite.source, *rewrite.container, rewrite.file.tensors);
@@ -240,29 +240,16 @@ QuantizeReport Report(const QuantizePlan& plan, const std::string& output,
   return report;
 }
 
-// Says which matrices calibration has not touched; they are rounded without importances.
-void NameUnseen(const ImportanceEntry& entry, std::string& note) {
-  const std::vector<int64_t> unseen = entry.Unseen();
-  if (unseen.empty()) return;
-  constexpr size_t kNamed = 8;
-  std::string text = "no token met it in calibration";
-  if (entry.counts.size() > 1) {
-    text = "no token met expert";
-    if (unseen.size() > 1) text += "s";
-    const std::span<const int64_t> named = std::span(unseen).first(std::min(kNamed, unseen.size()));
-    text += fmt::format(" {}", fmt::join(named, ", "));
-    if (unseen.size() > kNamed) text += fmt::format(" and {} more", unseen.size() - kNamed);
-  }
-  note += (note.empty() ? "" : "; ") + text;
-}
-
 // Gives each job its importances and records where they came from, as llama-quantize does.
 void AttachImportance(const ImportanceMatrix& importance, const QuantizeOptions& options,
                       RewritePlan& plan) {
   for (Job& job : plan.jobs) {
     job.importance = ImportanceFor(importance, job.source->tensor);
     const auto entry = importance.entries.find(job.source->tensor.name);
-    if (entry != importance.entries.end()) NameUnseen(entry->second, job.choice.note);
+    if (entry == importance.entries.end()) continue;
+    const std::string unseen = UnseenNote(entry->second.Unseen(), entry->second.counts.size() > 1);
+    if (unseen.empty()) continue;
+    job.choice.note += (job.choice.note.empty() ? "" : "; ") + unseen;
   }
   Metadata& metadata = plan.file.metadata;
   const std::string& file = options.imatrix.empty() ? options.calibration : options.imatrix;

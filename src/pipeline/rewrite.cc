@@ -1,13 +1,71 @@
 #include "pipeline/rewrite.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <map>
 
 #include "base/error.h"
+#include "pipeline/exact_grid.h"
+#include "tensor/composed.h"
 
 namespace halftone {
+
+namespace {
+
+// The 16-bit or wider grid that most of the plain matrices are on.
+const Grid* UsualPlainGrid(const std::vector<Job>& jobs) {
+  std::map<const Grid*, int64_t> weights;
+  for (const Job& job : jobs) {
+    const bool matrix = job.source->tensor.shape.size() > 1;
+    if (matrix && job.choice.grid->plain && job.choice.grid->writable()) {
+      weights[job.choice.grid] += job.source->tensor.count();
+    }
+  }
+  const auto most = std::ranges::max_element(weights, {}, [](const auto& w) { return w.second; });
+  return most == weights.end() ? &F32Grid() : most->first;
+}
+
+// That the file keeps a tensor on which GGUF has in f32, with values smaller by the offset.
+const Grid* GridOfWidened(const Job& job, float offset, const Grid& usual, ThreadPool& pool) {
+  if (job.choice.quantize) return job.choice.grid;
+  const Tensor shifted = Loaded(Shifted(job.source->tensor, -offset));
+  return HoldsExactly(shifted, usual, pool) ? &usual : &F32Grid();
+}
+
+}  // namespace
+
+void ListTensors(RewritePlan& plan) {
+  ThreadPool pool(1);
+  const Dialect dialect = plan.container->dialect;
+  const Grid* usual = UsualPlainGrid(plan.jobs);
+  for (const Job& job : plan.jobs) {
+    const DialectPlace place = PlaceInDialect(*plan.source, *job.source, dialect);
+    plan.first.push_back(plan.file.tensors.size());
+    TensorPlan tensor{"", job.choice.grid, job.source->tensor.shape,
+                      job.choice.quantize ? nullptr : job.source->tensor.order};
+    if (place.widened) tensor.grid = GridOfWidened(job, place.offset, *usual, pool);
+    if (place.names.size() > 1) tensor.shape.erase(tensor.shape.begin());
+    for (const std::string& name : place.names) {
+      tensor.name = name;
+      plan.file.tensors.push_back(tensor);
+    }
+  }
+}
+
+std::string UnseenNote(const std::vector<int64_t>& unseen, bool experts) {
+  if (unseen.empty()) return "";
+  if (!experts) return "no token met it in calibration";
+  constexpr size_t kNamed = 8;
+  const std::span<const int64_t> named = std::span(unseen).first(std::min(kNamed, unseen.size()));
+  std::string text =
+      fmt::format("no token met expert{} {}", unseen.size() > 1 ? "s" : "", fmt::join(named, ", "));
+  if (unseen.size() > kNamed) text += fmt::format(" and {} more", unseen.size() - kNamed);
+  return text;
+}
 
 const Container& ChooseContainer(const std::string& name, const Grid& grid) {
   if (name.empty()) {
@@ -92,12 +150,27 @@ void RewriteWriter::Advance() {
     const Job& job = plan_.jobs[next_];
     if (job.choice.quantize) {
       if (!ready_[next_]) return;
-      writer_->Append(InFileOrder(*plan_.source, *job.source, plan_.container->dialect,
-                                  *job.choice.grid, std::move(waiting_[next_])));
+      Write(std::move(waiting_[next_]));
       waiting_[next_] = {};
       continue;
     }
-    writer_->Append(KeptBytes(*plan_.source, *job.source, plan_.container->dialect));
+    Write(RowsInOrder(*job.source));
+  }
+}
+
+// All blocks of the job at hand, in GGUF order, to the file's tensors that are its.
+void RewriteWriter::Write(std::vector<uint8_t> blocks) {
+  const Job& job = plan_.jobs[next_];
+  const size_t first = plan_.first[next_];
+  const size_t end =
+      next_ + 1 < plan_.first.size() ? plan_.first[next_ + 1] : plan_.file.tensors.size();
+  blocks = InFileOrder(*plan_.source, *job.source, plan_.container->dialect, *job.choice.grid,
+                       *plan_.file.tensors[first].grid, std::move(blocks));
+  std::span<const uint8_t> rest = blocks;
+  for (size_t i = first; i < end; ++i) {
+    const uint64_t bytes = rest.size() / (end - i);
+    writer_->Append(rest.first(bytes));
+    rest = rest.subspan(bytes);
   }
 }
 

@@ -28,8 +28,18 @@ struct RewritePlan {
   std::shared_ptr<const Source> source;
   const Container* container = nullptr;
   std::vector<Job> jobs;  // in file order
-  CheckpointPlan file;    // its tensors parallel `jobs`
+  CheckpointPlan file;    // its tensors are the jobs' in their order: one each, several of experts
+  std::vector<size_t> first;  // of each job's among the file's tensors
 };
+
+// The file's tensors, of jobs that are known. What GGUF has in f32 whatever it was (norms with an
+// offset, routers) goes to the grid of most plain matrices where it is as the source has it and
+// that grid holds it.
+void ListTensors(RewritePlan& plan);
+
+// "no token met experts 3, 5": says which of a tensor's matrices calibration has not touched. Empty
+// for none.
+std::string UnseenNote(const std::vector<int64_t>& unseen, bool experts);
 
 // The container of that name; where it is empty, the first that can store the grid. Throws Error
 // (kUsage) if it cannot be written.
@@ -65,6 +75,7 @@ class RewriteWriter {
 
  private:
   void Advance();
+  void Write(std::vector<uint8_t> blocks);
 
   const RewritePlan& plan_;
   std::unique_ptr<CheckpointWriter> writer_;

@@ -63,12 +63,12 @@ class LayerwiseRounder {
     writer_.emplace(plan_, output_);
     const Tensor embedding = RoundOutside(calibration);
     LayerwiseVisitor visitor;
-    visitor.round = [&](const std::string& name, const StageStatistics* statistics) {
-      return RoundNamed(name, statistics);
+    visitor.round = [&](const std::string& name, const MeasureInput& measure) {
+      return RoundNamed(name, measure);
     };
     visitor.finished = [&](const std::string& name) { return IsFinished(name); };
     if (recipe_.transform != nullptr) {
-      visitor.transform = [&](int64_t layer, const std::vector<StageStatistics>* stages) {
+      visitor.transform = [&](int64_t layer, const LayerStatistics* stages) {
         return Transformed(layer, stages);
       };
     }
@@ -89,7 +89,8 @@ class LayerwiseRounder {
     for (size_t i = 0; i < plan_.jobs.size(); ++i) {
       const std::string& name = plan_.jobs[i].source->tensor.name;
       if (!plan_.jobs[i].choice.quantize || BelongsToLayer(name)) continue;
-      Tensor rounded = RoundJob(i, name == head ? &statistics : nullptr);
+      const MeasureInput measured = [&](int64_t) -> const StageStatistics& { return statistics; };
+      Tensor rounded = RoundJob(i, name == head ? measured : nullptr);
       if (name == "token_embd.weight") embedding = std::move(rounded);
     }
     return embedding;
@@ -98,7 +99,9 @@ class LayerwiseRounder {
   // Whether the tensor is rounded when its layer's turn comes.
   bool BelongsToLayer(const std::string& name) const {
     const auto place = PlaceOf(*plan_.source->architecture, Dialect::kGguf, name);
-    return place && (IsLayerLinear(*place) || (recipe_.transform != nullptr && IsFolded(*place)));
+    const bool experts = plan_.source->shape.experts > 0;
+    return place &&
+           (IsLayerLinear(*place) || (recipe_.transform != nullptr && IsFolded(*place, experts)));
   }
 
   bool IsQuantized(const std::string& name) const {
@@ -112,16 +115,16 @@ class LayerwiseRounder {
            journal_->Has(it->second);
   }
 
-  Tensor RoundNamed(const std::string& name, const StageStatistics* statistics) {
+  Tensor RoundNamed(const std::string& name, const MeasureInput& measure) {
     const auto it = by_name_.find(name);
     if (it == by_name_.end() || !plan_.jobs[it->second].choice.quantize) {
       return model_->checkpoint.Get(name);
     }
-    return RoundJob(it->second, statistics);
+    return RoundJob(it->second, measure);
   }
 
   // The layer under the transform. Its norms and biases are finished with that.
-  LayerWeights Transformed(int64_t layer, const std::vector<StageStatistics>* stages) {
+  LayerWeights Transformed(int64_t layer, const LayerStatistics* stages) {
     transformed_.clear();
     if (stages != nullptr) {
       transformed_ =
@@ -133,9 +136,9 @@ class LayerwiseRounder {
     return LayerWith(transformed_, model_->weights, layer, *model_->ops);
   }
 
-  // statistics: null where nothing was measured, because nothing meets the tensor or because an
-  // earlier run has finished it.
-  Tensor RoundJob(size_t index, const StageStatistics* statistics) {
+  // measure: null where nothing is measured, because nothing meets the tensor or because an earlier
+  // run has finished it.
+  Tensor RoundJob(size_t index, const MeasureInput& measure) {
     const Job& job = plan_.jobs[index];
     QuantizedTensor& measured = report_.tensors[index];
     const Tensor& t = job.source->tensor;
@@ -150,7 +153,7 @@ class LayerwiseRounder {
       blocks.resize(bytes);
     } else {
       blocks.resize(bytes);
-      RoundAnew(job, statistics, order, blocks, measured);
+      RoundAnew(job, measure, order, blocks, measured);
       std::vector<uint8_t> to_keep = blocks;
       to_keep.resize(bytes + order_bytes);
       if (order != nullptr) std::memcpy(to_keep.data() + bytes, order->data(), order_bytes);
@@ -171,62 +174,107 @@ class LayerwiseRounder {
     return weights;
   }
 
-  void RoundAnew(const Job& job, const StageStatistics* measured, std::vector<int32_t>* order,
+  // Squared output errors and what they are relative to, over a tensor's matrices.
+  struct OutputErrors {
+    double power = 0, error = 0, error_rtn = 0;
+    bool rtn = true;  // measured for all
+  };
+
+  void RoundAnew(const Job& job, const MeasureInput& measure, std::vector<int32_t>* order,
                  std::vector<uint8_t>& blocks, QuantizedTensor& report) {
     const auto start = std::chrono::steady_clock::now();
     const Grid& grid = *job.choice.grid;
-    const int64_t rows = job.source->tensor.rows(), cols = job.source->tensor.cols();
+    const Tensor& t = job.source->tensor;
+    const int64_t matrices = t.shape.size() == 3 ? t.shape[0] : 1;
+    const int64_t rows = t.rows() / matrices, cols = t.cols();
     std::vector<float> weights = WeightsOf(job);
-    StageStatistics sorted;
-    if (order != nullptr && measured != nullptr && !measured->gram.empty()) {
-      *order = ByPower(measured->gram, cols);
-      weights = ColumnsInOrder(weights, *order);
-      sorted = InOrder(*measured, *order);
-      measured = &sorted;
+    OutputErrors errors;
+    std::vector<std::string> notes;
+    std::vector<int64_t> unseen;
+    for (int64_t m = 0; m < matrices; ++m) {
+      const StageStatistics* measured = measure ? &measure(m) : nullptr;
+      if (matrices > 1 && measured != nullptr && measured->tokens == 0) unseen.push_back(m);
+      StageStatistics sorted;
+      if (order != nullptr && measured != nullptr && !measured->gram.empty()) {
+        *order = ByPower(measured->gram, cols);
+        weights = ColumnsInOrder(weights, *order);
+        sorted = InOrder(*measured, *order);
+        measured = &sorted;
+      }
+      const auto values = std::span(weights).subspan(static_cast<size_t>(m * rows * cols),
+                                                     static_cast<size_t>(rows * cols));
+      const uint64_t bytes = static_cast<uint64_t>(rows) * grid.RowBytes(cols);
+      const auto to = std::span(blocks).subspan(static_cast<uint64_t>(m) * bytes, bytes);
+      const Rounding rounding = RoundMatrix(values, rows, cols, measured, grid, to, errors);
+      report.damping = std::max(report.damping, rounding.damping);
+      const bool of_unseen = !unseen.empty() && unseen.back() == m;
+      if (!rounding.note.empty() && !of_unseen && std::ranges::count(notes, rounding.note) == 0) {
+        notes.push_back(rounding.note);
+      }
+    }
+    if (!unseen.empty()) notes.push_back(UnseenNote(unseen, true));
+    for (const std::string& note : notes) {
+      report.note += (report.note.empty() ? "" : "; ") + note;
+    }
+    ChangeSum change;
+    change.Add(weights, t.rows(), cols, grid, blocks, pool_);
+    report.relative_error = change.Relative();
+    if (errors.power > 0) {
+      report.output_error = std::sqrt(errors.error / errors.power);
+      if (errors.rtn) report.output_error_rtn = std::sqrt(errors.error_rtn / errors.power);
+    }
+    report.seconds = SecondsSince(start);
+  }
+
+  Rounding RoundMatrix(std::span<const float> weights, int64_t rows, int64_t cols,
+                       const StageStatistics* measured, const Grid& grid, std::span<uint8_t> blocks,
+                       OutputErrors& errors) {
+    if (grid.plain) {
+      RoundRows(weights, rows, cols, {}, grid, pool_, blocks.data());
+      return {};
     }
     Statistics statistics;
+    std::vector<float> alike;
     if (measured != nullptr && !measured->gram.empty()) {
       statistics.gram = measured->gram;
       statistics.tokens = measured->tokens;
       statistics.drift = measured->drift;
       statistics.held_gram = measured->held_gram;
       statistics.held_drift = measured->held_drift;
+    } else if (measured != nullptr && measured->tokens == 0 &&
+               grid.importance == Importance::kRequired) {
+      alike.assign(static_cast<size_t>(cols), 1.0f);
+      statistics.mean_square = alike;
     }
-    Rounding rounding;
-    if (grid.plain) {
-      RoundRows(weights, rows, cols, {}, grid, pool_, blocks.data());
-    } else {
-      rounding = recipe_.method->round(weights, rows, cols, statistics, grid, pool_, blocks.data());
+    const Rounding rounding =
+        recipe_.method->round(weights, rows, cols, statistics, grid, pool_, blocks.data());
+    if (!statistics.gram.empty()) {
+      MeasureOutputErrors(weights, rows, grid, statistics, blocks, errors);
     }
-    report.damping = rounding.damping;
-    if (!rounding.note.empty()) {
-      report.note += (report.note.empty() ? "" : "; ") + rounding.note;
-    }
-    ChangeSum change;
-    change.Add(weights, rows, cols, grid, blocks, pool_);
-    report.relative_error = change.Relative();
-    if (!statistics.gram.empty() && !grid.plain) {
-      MeasureOutputErrors(weights, rows, grid, statistics, blocks, report);
-    }
-    report.seconds = SecondsSince(start);
+    return rounding;
   }
 
-  void MeasureOutputErrors(const std::vector<float>& weights, int64_t rows, const Grid& grid,
-                           const Statistics& statistics, const std::vector<uint8_t>& blocks,
-                           QuantizedTensor& report) {
+  void MeasureOutputErrors(std::span<const float> weights, int64_t rows, const Grid& grid,
+                           const Statistics& statistics, std::span<const uint8_t> blocks,
+                           OutputErrors& errors) {
     const auto cols = static_cast<int64_t>(weights.size()) / rows;
     const double power = OutputPower(weights, rows, statistics.gram, pool_);
     if (!(power > 0)) return;
-    const auto relative = [&](const std::vector<uint8_t>& q) {
-      return std::sqrt(
-          std::max(0.0, OutputError(weights, rows, grid, q.data(), statistics.gram, {}, 0, pool_)) /
-          power);
+    // Matrices weigh by the tokens that meet them.
+    const auto tokens = static_cast<double>(std::max<int64_t>(1, statistics.tokens));
+    const auto error = [&](std::span<const uint8_t> q) {
+      return tokens * std::max(0.0, OutputError(weights, rows, grid, q.data(), statistics.gram, {},
+                                                0, pool_));
     };
-    report.output_error = relative(blocks);
-    if (grid.importance == Importance::kRequired) return;
+    errors.power += tokens * power;
+    errors.error += error(blocks);
+    if (grid.importance == Importance::kRequired) {
+      errors.rtn = false;
+      return;
+    }
     std::vector<uint8_t> plain(blocks.size());
     RoundRows(weights, rows, cols, {}, grid, pool_, plain.data());
-    report.output_error_rtn = relative(plain);
+    errors.error_rtn += error(plain);
   }
 
   const RewritePlan& plan_;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "container/container.h"
 #include "engine/session.h"
+#include "model/text_model.h"
 
 namespace halftone {
 namespace {
@@ -52,7 +53,7 @@ Metadata MetadataOf(const Checkpoint& checkpoint, const Architecture& architectu
 
 Source OpenSource(const std::string& path) {
   Source source;
-  source.checkpoint = OpenCheckpoint(path);
+  source.checkpoint = TextModelOf(OpenCheckpoint(path));
   const Checkpoint& checkpoint = source.checkpoint;
   if (checkpoint.dialect == Dialect::kGguf) {
     for (const Tensor& tensor : checkpoint.tensors) source.tensors.push_back({tensor, 0});
@@ -171,39 +172,53 @@ Checkpoint AsGguf(const Source& source) {
 }
 
 DialectPlace PlaceInDialect(const Source& source, const GgufTensor& tensor, Dialect dialect) {
-  if (dialect == Dialect::kGguf) return {tensor.tensor.name, 0};
+  if (dialect == Dialect::kGguf) return {{tensor.tensor.name}};
   if (source.architecture == nullptr) {
     FailUnsupported("{}: the tensors of architecture '{}' have no Hugging Face names here",
                     source.checkpoint.path, source.shape.architecture);
   }
-  const auto place = PlaceOf(*source.architecture, Dialect::kGguf, tensor.tensor.name);
+  auto place = PlaceOf(*source.architecture, Dialect::kGguf, tensor.tensor.name);
   if (!place || place->role->hf.empty()) {
     FailUnsupported("{}: tensor '{}' has no Hugging Face name", source.checkpoint.path,
                     tensor.tensor.name);
   }
+  DialectPlace found;
   // Only these need the hyperparameters, which a GGUF file that is merely copied may lack.
-  const int64_t heads = place->role->order == RowOrder::kSame
-                            ? 0
-                            : HeadsOf(place->role->order,
-                                      ReadHyperparameters(source.checkpoint, *source.architecture));
-  return {NameInDialect(dialect, *place), heads};
+  if (place->role->order != RowOrder::kSame) {
+    found.permuted_heads =
+        HeadsOf(place->role->order, ReadHyperparameters(source.checkpoint, *source.architecture));
+  }
+  if (IsNorm(place->role->role) && !place->bias) found.offset = source.architecture->norm_offset;
+  found.widened = found.offset != 0 || place->role->role == Role::kRouter;
+  const bool experts = IsExpert(place->role->role) && tensor.tensor.shape.size() == 3;
+  for (int64_t e = 0; e < (experts ? tensor.tensor.shape[0] : 1); ++e) {
+    place->expert = e;
+    found.names.push_back(NameInDialect(dialect, *place));
+  }
+  return found;
 }
 
 bool HasPlace(const Source& source, const GgufTensor& tensor, Dialect dialect) {
   if (dialect == Dialect::kGguf || source.architecture == nullptr) return true;
   const auto place = PlaceOf(*source.architecture, Dialect::kGguf, tensor.tensor.name);
-  return !place || place->role->role != Role::kRopeFactors;
+  return !place || !place->role->hf.empty();
 }
 
 std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,
-                                 const Grid& grid, std::vector<uint8_t> blocks) {
-  const int64_t heads = PlaceInDialect(source, tensor, dialect).permuted_heads;
-  if (heads == 0) return blocks;
-  return Reordered(tensor.tensor, grid, blocks, heads, false);
-}
-
-std::vector<uint8_t> KeptBytes(const Source& source, const GgufTensor& tensor, Dialect dialect) {
-  return InFileOrder(source, tensor, dialect, *tensor.tensor.grid, RowsInOrder(tensor));
+                                 const Grid& grid, const Grid& file_grid,
+                                 std::vector<uint8_t> blocks) {
+  const DialectPlace place = PlaceInDialect(source, tensor, dialect);
+  if (place.permuted_heads > 0) {
+    blocks = Reordered(tensor.tensor, grid, blocks, place.permuted_heads, false);
+  }
+  if (!place.widened || (place.offset == 0 && &grid == &file_grid)) return blocks;
+  const int64_t n = tensor.tensor.count();
+  std::vector<float> values(static_cast<size_t>(n));
+  grid.Decode(blocks.data(), n, values.data());
+  for (float& value : values) value -= place.offset;
+  blocks.resize(file_grid.RowBytes(n));
+  file_grid.Encode(values.data(), n, nullptr, blocks.data());
+  return blocks;
 }
 
 }  // namespace halftone

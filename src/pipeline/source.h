@@ -43,22 +43,23 @@ std::vector<uint8_t> RowsInOrder(const GgufTensor& tensor);
 // rows in GGUF's order.
 Checkpoint AsGguf(const Source& source);
 
-// The name of a tensor in the dialect, and its heads whose rows are in another order there than in
-// GGUF. Throws Error (kUnsupported) where the source's architecture is not known.
+// How a tensor lies in a file of the dialect. Throws Error (kUnsupported) where the source's
+// architecture is not known.
 struct DialectPlace {
-  std::string name;
-  int64_t permuted_heads = 0;
+  std::vector<std::string> names;  // one; or one for each matrix of a tensor of experts
+  int64_t permuted_heads = 0;      // whose rows are in another order than in GGUF
+  bool widened = false;  // GGUF has it in f32 whatever it was: norms with an offset, routers
+  float offset = 0;      // that GGUF's values are larger by
 };
 DialectPlace PlaceInDialect(const Source& source, const GgufTensor& tensor, Dialect dialect);
 
 // Whether the dialect keeps the tensor as one: config.json says what rope factors say.
 bool HasPlace(const Source& source, const GgufTensor& tensor, Dialect dialect);
 
-// Blocks on `grid` of a tensor's rows, which come in GGUF's order, in the order of the dialect.
+// Blocks on `grid` of a tensor's rows, which come in GGUF's order and with its values, as the
+// dialect has them, on `file_grid` where values have an offset there.
 std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,
-                                 const Grid& grid, std::vector<uint8_t> blocks);
-
-// The bytes of a tensor that is copied, in the order of the dialect.
-std::vector<uint8_t> KeptBytes(const Source& source, const GgufTensor& tensor, Dialect dialect);
+                                 const Grid& grid, const Grid& file_grid,
+                                 std::vector<uint8_t> blocks);
 
 }  // namespace halftone

@@ -22,7 +22,7 @@ using TransformedValues = std::map<std::string, std::vector<float>>;
 // `stages` parallels kStages. Jobs of the plan say which grid each weight will be rounded to.
 TransformedValues TransformValues(const RewritePlan& plan, const Transform& transform,
                                   const ModelWeights& model, int64_t layer,
-                                  const std::vector<StageStatistics>& stages, ThreadPool& pool);
+                                  const LayerStatistics& stages, ThreadPool& pool);
 
 // The layer with these norms and biases, and, where they are among the values, these weights.
 LayerWeights LayerWith(const TransformedValues& values, const ModelWeights& model, int64_t layer,

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <random>
 
@@ -24,28 +25,36 @@ std::vector<float> RandomScales(const ScaleProblem& problem, ThreadPool&) {
   return scales;
 }
 
-TEST(TransformLayerTest, ComputesTheSame) {
-  HALFTONE_NEED_SHARED("fixtures/tiny-bf16");
+// Layer 1 of a model as it is and transformed.
+struct Layers {
   RewritePlan plan;
-  plan.source = std::make_shared<const Source>(OpenSource(TinyBf16Folder().string()));
+  std::unique_ptr<LoadedModel> model;
+  LayerWeights scaled;
+};
+
+Layers TransformedLayer(const std::string& path) {
+  Layers layers;
+  RewritePlan& plan = layers.plan;
+  plan.source = std::make_shared<const Source>(OpenSource(path));
   for (const GgufTensor& t : plan.source->tensors) {
-    plan.jobs.push_back(
-        {&t, {t.tensor.shape.size() > 1 ? &GridNamed("q4_0") : t.tensor.grid, true, ""}, {}});
+    const bool matrix = t.tensor.shape.size() > 1;
+    plan.jobs.push_back({&t, {matrix ? &GridNamed("q4_0") : t.tensor.grid, true, ""}, {}});
   }
-  const LoadedModel model(AsGguf(*plan.source), std::shared_ptr<Ops>(MakeCpuOps(2)));
-  const Hyperparameters& p = model.weights.parameters;
-  ASSERT_LT(p.kv_heads, p.heads) << "value heads must be shared for this to be a test";
+  layers.model =
+      std::make_unique<LoadedModel>(AsGguf(*plan.source), std::shared_ptr<Ops>(MakeCpuOps(2)));
+  const ModelWeights& weights = layers.model->weights;
   const Transform transform{"random", "", "rtn", &RandomScales};
   ThreadPool pool(2);
-  const std::vector<StageStatistics> stages(std::size(kStages));
-  const TransformedValues values = TransformValues(plan, transform, model.weights, 1, stages, pool);
-  const LayerWeights& layer = model.weights.layers[1];
-  const LayerWeights scaled = LayerWith(values, model.weights, 1, *model.ops);
-  EXPECT_NE(scaled.attention_norm, layer.attention_norm);
-  EXPECT_NE(scaled.feed_forward_norm, layer.feed_forward_norm);
-  EXPECT_EQ(FoldedNames(plan, 1),
-            (std::vector<std::string>{"blk.1.attn_norm.weight", "blk.1.ffn_norm.weight"}));
+  const auto matrices = static_cast<size_t>(std::max<int64_t>(1, weights.parameters.experts));
+  const LayerStatistics stages(std::size(kStages), std::vector<StageStatistics>(matrices));
+  const TransformedValues values = TransformValues(plan, transform, weights, 1, stages, pool);
+  layers.scaled = LayerWith(values, weights, 1, *layers.model->ops);
+  return layers;
+}
 
+void ExpectSameFunction(const LoadedModel& model, const LayerWeights& layer,
+                        const LayerWeights& scaled) {
+  const Hyperparameters& p = model.weights.parameters;
   constexpr int64_t kTokens = 16;
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
@@ -66,6 +75,40 @@ TEST(TransformLayerTest, ComputesTheSame) {
   double largest = 0;
   for (const float v : before) largest = std::max<double>(largest, std::fabs(v));
   for (size_t i = 0; i < before.size(); ++i) ASSERT_NEAR(before[i], after[i], 2e-5 * largest) << i;
+}
+
+TEST(TransformLayerTest, ComputesTheSame) {
+  HALFTONE_NEED_SHARED("fixtures/tiny-bf16");
+  const Layers layers = TransformedLayer(TinyBf16Folder().string());
+  const LoadedModel& model = *layers.model;
+  const Hyperparameters& p = model.weights.parameters;
+  ASSERT_LT(p.kv_heads, p.heads) << "value heads must be shared for this to be a test";
+  const LayerWeights& layer = model.weights.layers[1];
+  EXPECT_NE(layers.scaled.attention_norm, layer.attention_norm);
+  EXPECT_NE(layers.scaled.feed_forward_norm, layer.feed_forward_norm);
+  EXPECT_EQ(FoldedNames(layers.plan, 1),
+            (std::vector<std::string>{"blk.1.attn_norm.weight", "blk.1.ffn_norm.weight"}));
+  ExpectSameFunction(model, layer, layers.scaled);
+}
+
+// Biases, fused matrices, norms of heads and branches, windows, experts.
+TEST(TransformLayerTest, ComputesTheSameInEveryArchitecture) {
+  const auto models = std::filesystem::path(HALFTONE_SOURCE_DIR) / "tests/golden/architectures";
+  int64_t seen = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(models)) {
+    if (!entry.is_directory()) continue;
+    SCOPED_TRACE(entry.path().filename());
+    const Layers layers = TransformedLayer(entry.path().string());
+    const LayerWeights& layer = layers.model->weights.layers[1];
+    EXPECT_NE(layers.scaled.attention_norm, layer.attention_norm);
+    // The router reads what experts' gates do: its norm stays.
+    EXPECT_EQ(layers.scaled.feed_forward_norm == layer.feed_forward_norm, !layer.experts.empty());
+    EXPECT_EQ(layers.scaled.query_norm, layer.query_norm);
+    EXPECT_EQ(layers.scaled.attention_post_norm, layer.attention_post_norm);
+    ExpectSameFunction(*layers.model, layer, layers.scaled);
+    ++seen;
+  }
+  EXPECT_GT(seen, 0);
 }
 
 }  // namespace

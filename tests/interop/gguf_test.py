@@ -46,7 +46,7 @@ def llama_logprobs(program, model, text, file):
     The file of --kl-divergence-base: "_logits_", three numbers and the tokens, all i32; then for
     each scored position (the second half but the last) f32 scale and minimum, and u16 codes.
     """
-    done = subprocess.run([program, "-m", model, "-f", text, "-c", str(CONTEXT), "--chunks",
+    done = subprocess.run([program, "-m", model, "-f", text, "-c", str(CONTEXT), "-b", str(CONTEXT), "--chunks",
                            str(CHUNKS), "--kl-divergence-base", file],
                           capture_output=True, text=True)
     if done.returncode != 0:

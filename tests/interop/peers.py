@@ -39,7 +39,11 @@ def make_model(folder):
             if parameter.dim() == 2:
                 parameter.copy_(tails.sample(parameter.shape) * 0.6 / parameter.shape[1] ** 0.5)
     model.to(torch.bfloat16).save_pretrained(folder)
+    make_tokenizer(folder)
 
+
+def make_tokenizer(folder):
+    """A tokenizer of 512 tokens: bytes, and some pairs of them."""
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     words = ["<pad>", "<s>", "</s>"] + alphabet
     merges = []

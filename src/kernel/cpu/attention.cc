@@ -25,16 +25,32 @@ HWY_BEFORE_NAMESPACE();
 namespace halftone {
 namespace HWY_NAMESPACE {
 
-// Turns `valid` scores into exp(score - largest), the rest of `n` into zeros; `largest` and `sum`
+// The row's scores that count are [from, to); the others of `n` become zeros.
+struct Valid {
+  int64_t from, to;
+};
+
+HWY_INLINE void Cap(float* scores, int64_t n, float softcap) {
+  const V caps = hn::Set(d, softcap);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const V v = hn::Div(hn::LoadU(d, scores + i), caps);
+    hn::StoreU(hn::Mul(caps, hn::Tanh(d, v)), d, scores + i);
+  }
+}
+
+// Turns valid scores into exp(score - largest), the rest of `n` into zeros; `largest` and `sum`
 // carry the row's running maximum and sum of weights. Returns what earlier sums must be scaled by.
-HWY_INLINE float Weigh(float* scores, int64_t valid, int64_t n, float& largest, float& sum) {
-  if (valid <= 0) {
+HWY_INLINE float Weigh(float* scores, const Valid& valid, int64_t n, float softcap, float& largest,
+                       float& sum) {
+  if (valid.to <= valid.from) {
     std::fill(scores, scores + n, 0.0f);
     return 1.0f;
   }
   // Small enough that its exponential is zero; padding up to whole vectors lies within the chunk.
   const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
-  std::fill(scores + valid, scores + padded, -1e30f);
+  if (softcap != 0) Cap(scores, padded, softcap);
+  std::fill(scores, scores + valid.from, -1e30f);
+  std::fill(scores + valid.to, scores + padded, -1e30f);
   V top = hn::Set(d, largest);
   for (int64_t i = 0; i < padded; i += kLanes) top = hn::Max(top, hn::LoadU(d, scores + i));
   const float now = hn::GetLane(hn::MaxOfLanes(d, top));
@@ -52,7 +68,7 @@ HWY_INLINE float Weigh(float* scores, int64_t valid, int64_t n, float& largest, 
 }
 
 void AttendSome(const HeadCache& cache, const Query* queries, int64_t count, int64_t head_dim,
-                float scale, float* scratch) {
+                float scale, float softcap, float* scratch) {
   const CacheStorage& storage = *cache.storage;
   const int64_t padded = storage.padded(head_dim), tile_bytes = storage.tile_bytes(padded);
   float* scores = scratch;
@@ -62,18 +78,21 @@ void AttendSome(const HeadCache& cache, const Query* queries, int64_t count, int
   std::fill(rows, outs + count * padded, 0.0f);
   float largest[kRowsAtOnce], sum[kRowsAtOnce] = {}, rescale[kRowsAtOnce];
   std::fill(largest, largest + kRowsAtOnce, -1e30f);
-  int64_t positions = 0;
+  int64_t positions = 0, first = queries[0].first;
   for (int64_t j = 0; j < count; ++j) {
     std::copy_n(queries[j].q, head_dim, rows + j * padded);
     positions = std::max(positions, queries[j].limit);
+    first = std::min(first, queries[j].first);
   }
-  for (int64_t begin = 0; begin < positions; begin += kAttentionChunk) {
+  for (int64_t begin = first / kAttentionChunk * kAttentionChunk; begin < positions;
+       begin += kAttentionChunk) {
     const int64_t n = std::min(kAttentionChunk, positions - begin);
     const int64_t at = begin / kCacheTile * tile_bytes;
     storage.scores(cache.keys + at, rows, count, padded, scale, n, scores);
     for (int64_t j = 0; j < count; ++j) {
-      rescale[j] = Weigh(scores + j * kAttentionChunk, std::min(n, queries[j].limit - begin), n,
-                         largest[j], sum[j]);
+      const Valid valid{std::clamp<int64_t>(queries[j].first - begin, 0, n),
+                        std::min(n, queries[j].limit - begin)};
+      rescale[j] = Weigh(scores + j * kAttentionChunk, valid, n, softcap, largest[j], sum[j]);
     }
     storage.gather(cache.values + at, scores, rescale, count, padded, n, outs, scaled);
   }
@@ -83,9 +102,10 @@ void AttendSome(const HeadCache& cache, const Query* queries, int64_t count, int
 }
 
 void Attend(const HeadCache& cache, const Query* queries, int64_t count, int64_t head_dim,
-            float scale, float* scratch) {
+            float scale, float softcap, float* scratch) {
   for (int64_t j = 0; j < count; j += kRowsAtOnce) {
-    AttendSome(cache, queries + j, std::min(kRowsAtOnce, count - j), head_dim, scale, scratch);
+    AttendSome(cache, queries + j, std::min(kRowsAtOnce, count - j), head_dim, scale, softcap,
+               scratch);
   }
 }
 

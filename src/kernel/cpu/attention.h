@@ -14,7 +14,9 @@
 // score, or to the weight of a position before it meets the codes.
 //
 // Every sum runs in an order that depends on the instruction set, the storage and the head only: a
-// row's result does not depend on which rows it is computed with. Nothing here allocates.
+// row's result does not depend on which rows it is computed with, although rows that are computed
+// together begin where the first of them does: what lies before a row's first position adds zeros
+// to nothing. Nothing here allocates.
 
 #pragma once
 
@@ -66,18 +68,20 @@ struct HeadCache {
   const uint8_t* values;
 };
 
-// One row of attention: a token's query for one head, attending to positions [0, limit).
+// One row of attention: a token's query for one head, attending to positions [first, limit).
 struct Query {
   const float* q;
   float* out;
-  int64_t limit;  // > 0
+  int64_t first;  // >= 0
+  int64_t limit;  // > first
 };
 
-// out = sum_p softmax_p(q . key(p) * scale) value(p), p < limit, for each of `count` queries on one
-// head's cache, which holds all positions below every limit. scratch: AttentionScratch floats,
-// 64-byte aligned.
+// out = sum_p softmax_p(s_p) value(p), first <= p < limit, for each of `count` queries on one
+// head's cache, which holds all positions below every limit; s_p = q . key(p) * scale, or where
+// softcap is not 0 softcap * tanh of that / softcap. scratch: AttentionScratch floats, 64-byte
+// aligned.
 using AttendFunction = void (*)(const HeadCache& cache, const Query* queries, int64_t count,
-                                int64_t head_dim, float scale, float* scratch);
+                                int64_t head_dim, float scale, float softcap, float* scratch);
 
 constexpr int64_t AttentionScratch(int64_t padded) {
   return kRowsAtOnce * (3 * kAttentionChunk + 2 * padded);

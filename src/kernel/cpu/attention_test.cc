@@ -46,7 +46,7 @@ struct Sequence {
   AttentionShape shape;
   int64_t tokens;
   Floats q, k, v;
-  float scale;
+  ScoreForm form;
 
   Sequence(int64_t heads, int64_t kv_heads, int64_t dim, int64_t tokens, uint32_t seed = 53)
       : shape{heads, kv_heads, dim, 2, tokens},
@@ -54,7 +54,7 @@ struct Sequence {
         q(Random(tokens * heads * dim, seed, 2.0f)),
         k(Random(tokens * kv_heads * dim, seed + 6, 2.0f)),
         v(Random(tokens * kv_heads * dim, seed + 8)),
-        scale(1.0f / std::sqrt(static_cast<float>(dim))) {}
+        form{1.0f / std::sqrt(static_cast<float>(dim))} {}
 
   int64_t width() const { return shape.heads * shape.head_dim; }
   int64_t kv_width() const { return shape.kv_heads * shape.head_dim; }
@@ -67,12 +67,15 @@ struct Sequence {
     for (int64_t t = 0; t < tokens; ++t) {
       for (int64_t h = 0; h < heads; ++h) {
         const int64_t kv = h * kv_heads / heads;
-        std::vector<double> weights(t + 1);
-        for (int64_t p = 0; p <= t; ++p) {
+        const int64_t first = form.window > 0 ? std::max<int64_t>(0, t + 1 - form.window) : 0;
+        std::vector<double> weights(t + 1, -INFINITY);
+        for (int64_t p = first; p <= t; ++p) {
+          weights[p] = 0;
           for (int64_t i = 0; i < dim; ++i) {
             weights[p] += static_cast<double>(q[(t * heads + h) * dim + i]) *
-                          keys[(p * kv_heads + kv) * dim + i] * scale;
+                          keys[(p * kv_heads + kv) * dim + i] * form.scale;
           }
+          if (form.softcap > 0) weights[p] = form.softcap * std::tanh(weights[p] / form.softcap);
         }
         const double largest = *std::ranges::max_element(weights);
         double sum = 0;
@@ -94,9 +97,9 @@ struct Sequence {
     const Floats other = Random(n * std::max(width(), kv_width()), 71);
     Floats ignored(n * width());
     const TokenRun run{&cache, from, n};
-    ops.Attention({&run, 1}, 0, other.data(), other.data(), other.data(), scale, ignored.data());
+    ops.Attention({&run, 1}, 0, other.data(), other.data(), other.data(), form, ignored.data());
     ops.Attention({&run, 1}, 1, q.data() + from * width(), k.data() + from * kv_width(),
-                  v.data() + from * kv_width(), scale, out.data() + from * width());
+                  v.data() + from * kv_width(), form, out.data() + from * width());
   }
 
   Floats Run(CpuOps& ops, const Grid& grid, const std::vector<int64_t>& pieces) const {
@@ -141,6 +144,37 @@ TEST_P(AttentionTest, AgreesWithTheDefinitionOnEveryGrid) {
   }
 }
 
+// Windows of one token, within a chunk of positions, across its border and beyond all; caps that
+// flatten scores and that hardly touch them.
+TEST_P(AttentionTest, KnowsWindowsAndSoftCaps) {
+  for (const Grid* grid : CacheGrids()) {
+    for (const int64_t window : {1, 10, 130, 4096}) {
+      for (const float softcap : {0.0f, 0.5f, 30.0f}) {
+        Sequence s(4, 2, 20, 140);
+        s.form.window = window;
+        s.form.softcap = softcap;
+        const std::vector<double> expected = s.Expected(*grid);
+        const Floats out = s.Run(*ops_, *grid, {s.tokens});
+        for (size_t i = 0; i < expected.size(); ++i) {
+          ASSERT_NEAR(out[i], expected[i], 1e-5)
+              << grid->name << ", window " << window << ", cap " << softcap << ", " << i;
+        }
+        EXPECT_EQ(s.Run(*ops_, *grid, {1}), out) << grid->name << " " << window << " " << softcap;
+        EXPECT_EQ(s.Run(*ops_, *grid, {9, 1, 2, 3, 17}), out) << grid->name << " " << window;
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, CapsLargeScores) {
+  Sequence s(2, 1, 16, 40);
+  for (float& v : s.q) v *= 100;
+  s.form.softcap = 20;
+  const std::vector<double> expected = s.Expected(F32Grid());
+  const Floats out = s.Run(*ops_, F32Grid(), {40});
+  for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 1e-4) << i;
+}
+
 TEST_P(AttentionTest, GivesTheSameBitsHoweverTokensAreSplit) {
   for (const Grid* grid : CacheGrids()) {
     for (const Sequence& s : kSequences) {
@@ -171,10 +205,10 @@ TEST_P(AttentionTest, GivesTheSameBitsInABatch) {
       expected.insert(expected.end(), out.begin() + position * s.width(), out.end());
     }
     Floats out(q.size(), NAN);
-    ops_->Attention(batch, 1, q.data(), k.data(), v.data(), 1.0f / std::sqrt(40.0f), out.data());
+    ops_->Attention(batch, 1, q.data(), k.data(), v.data(), {1.0f / std::sqrt(40.0f)}, out.data());
     EXPECT_EQ(out, expected) << grid->name;
   }
-  ops_->Attention({}, 0, nullptr, nullptr, nullptr, 1, nullptr);
+  ops_->Attention({}, 0, nullptr, nullptr, nullptr, {1}, nullptr);
 }
 
 TEST_P(AttentionTest, DoesNotDependOnTheThreads) {

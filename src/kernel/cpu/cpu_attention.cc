@@ -74,6 +74,7 @@ std::unique_ptr<KvCache> CpuOps::MakeCache(const AttentionShape& shape, const Gr
   }
   cache->head_bytes = static_cast<int64_t>(*head_bytes);
   cache->bytes = 2 * *bytes;
+  cache->context = shape.context;
   const auto floats = static_cast<int64_t>(*bytes / sizeof(float));  // tiles are whole floats
   cache->keys = AllocateAligned(floats);
   cache->values = AllocateAligned(floats);
@@ -121,7 +122,7 @@ void CpuOps::StoreKeysAndValues(std::span<const TokenRun> runs, int64_t layer, c
 }
 
 void CpuOps::Attention(std::span<const TokenRun> runs, int64_t layer, const float* q,
-                       const float* k, const float* v, float scale, float* out) {
+                       const float* k, const float* v, const ScoreForm& form, float* out) {
   if (runs.empty()) return;
   StoreKeysAndValues(runs, layer, k, v);
   const AttentionShape& shape = Cache(runs.front()).shape;
@@ -140,7 +141,9 @@ void CpuOps::Attention(std::span<const TokenRun> runs, int64_t layer, const floa
   int64_t count = 0, work = 0;
   for (const TokenRun& run : runs) {
     count += pieces_of(run).count;
-    work += run.tokens * shape.heads * dim * (run.position + run.tokens);
+    const int64_t seen = run.position + run.tokens;
+    work += run.tokens * shape.heads * dim *
+            (form.window > 0 ? std::min(seen, form.window + run.tokens) : seen);
   }
   Split(count, 1, work, [&](int64_t begin, int64_t end, int thread) {
     int64_t base = 0, offset = 0;  // the run's first piece, and where its rows begin
@@ -155,11 +158,13 @@ void CpuOps::Attention(std::span<const TokenRun> runs, int64_t layer, const floa
         for (int64_t t = from; t < std::min(run.tokens, from + pieces.block); ++t) {
           for (int64_t h = head; h < head + pieces.together; ++h) {
             const int64_t at = offset + (t * shape.heads + h) * dim;
-            queries[rows++] = {q + at, out + at, run.position + t + 1};
+            const int64_t limit = run.position + t + 1;
+            const int64_t first = form.window > 0 ? std::max<int64_t>(0, limit - form.window) : 0;
+            queries[rows++] = {q + at, out + at, first, limit};
           }
         }
         attention_.attend(Cache(run).Head(layer, head * shape.kv_heads / shape.heads), queries,
-                          rows, dim, scale, Scratch(thread));
+                          rows, dim, form.scale, form.softcap, Scratch(thread));
       }
       base += pieces.count;
       offset += run.tokens * shape.heads * dim;

@@ -34,11 +34,13 @@ void CpuOps::RmsNorm(const float* x, const float* weight, float eps, int64_t tok
   });
 }
 
-const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequency,
+const CpuOps::RopeTable& CpuOps::TableFor(const Rotation& rotation,
                                           std::span<const int64_t> positions) {
+  const std::span<const float> inverse_frequency = rotation.inverse_frequency;
   for (const RopeTable& table : rope_tables_) {
     if (std::ranges::equal(table.positions, positions) &&
-        std::ranges::equal(table.inverse_frequency, inverse_frequency)) {
+        std::ranges::equal(table.inverse_frequency, inverse_frequency) &&
+        table.magnitude == rotation.magnitude) {
       return table;
     }
   }
@@ -46,6 +48,7 @@ const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequen
   oldest_rope_table_ = (oldest_rope_table_ + 1) % rope_tables_.size();
   const auto pairs = static_cast<int64_t>(inverse_frequency.size());
   table.inverse_frequency.assign(inverse_frequency.begin(), inverse_frequency.end());
+  table.magnitude = rotation.magnitude;
   table.positions.assign(positions.begin(), positions.end());
   const auto tokens = static_cast<int64_t>(positions.size());
   table.cosines.resize(tokens * pairs);
@@ -56,8 +59,10 @@ const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequen
       for (int64_t i = 0; i < pairs; ++i) {
         const float angle = static_cast<float>(positions[t]) * inverse_frequency[i];
         // The f64 functions of the f32 angle, rounded, are torch's f32 ones within one ulp.
-        table.cosines[t * pairs + i] = static_cast<float>(std::cos(static_cast<double>(angle)));
-        table.sines[t * pairs + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
+        const auto cosine = static_cast<float>(std::cos(static_cast<double>(angle)));
+        const auto sine = static_cast<float>(std::sin(static_cast<double>(angle)));
+        table.cosines[t * pairs + i] = cosine * rotation.magnitude;
+        table.sines[t * pairs + i] = sine * rotation.magnitude;
       }
     }
   });
@@ -65,12 +70,12 @@ const CpuOps::RopeTable& CpuOps::TableFor(std::span<const float> inverse_frequen
 }
 
 void CpuOps::Rope(float* x, std::span<const int64_t> positions, int64_t heads, int64_t head_dim,
-                  RopeStyle style, std::span<const float> inverse_frequency) {
-  const RopeTable& table = TableFor(inverse_frequency, positions);
+                  const Rotation& rotation) {
+  const RopeTable& table = TableFor(rotation, positions);
   const auto tokens = static_cast<int64_t>(positions.size());
-  const auto pairs = static_cast<int64_t>(inverse_frequency.size());
-  const auto rotate =
-      style == RopeStyle::kInterleaved ? vector_.rotate_interleaved : vector_.rotate_halves;
+  const auto pairs = static_cast<int64_t>(rotation.inverse_frequency.size());
+  const auto rotate = rotation.style == RopeStyle::kInterleaved ? vector_.rotate_interleaved
+                                                                : vector_.rotate_halves;
   Split(tokens, 1, tokens * heads * head_dim, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t h = 0; h < heads; ++h) {
@@ -133,6 +138,23 @@ void CpuOps::SiluMultiply(float* gate, const float* up, int64_t n) {
   Split(n, 16, n * 8, [&](int64_t begin, int64_t end, int) {
     vector_.silu_multiply(gate + begin, up + begin, end - begin);
   });
+}
+
+void CpuOps::GeluMultiply(float* gate, const float* up, int64_t n) {
+  Split(n, 16, n * 8, [&](int64_t begin, int64_t end, int) {
+    vector_.gelu_multiply(gate + begin, up + begin, end - begin);
+  });
+}
+
+void CpuOps::Scale(float* x, float factor, int64_t n) {
+  Split(n, 16, n, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) x[i] *= factor;
+  });
+}
+
+void CpuOps::SoftCap(float* x, float cap, int64_t n) {
+  Split(n, 16, n * 8,
+        [&](int64_t begin, int64_t end, int) { vector_.soft_cap(x + begin, cap, end - begin); });
 }
 
 std::unique_ptr<Ops> MakeCpuOps(int threads, Activations activations) {

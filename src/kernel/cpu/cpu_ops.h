@@ -9,8 +9,8 @@
 // integers. So are products with rounded activations (rounded.h), where those are asked for and the
 // grid has them.
 //
-// Its parts: cpu_products.cc, cpu_attention.cc, and cpu_ops.cc for what goes element by element.
-// One CpuOps serves one caller at a time.
+// Its parts: cpu_products.cc, cpu_attention.cc, cpu_experts.cc, and cpu_ops.cc for what goes
+// element by element. One CpuOps serves one caller at a time.
 
 #pragma once
 
@@ -52,26 +52,34 @@ class CpuOps : public Ops {
   void RmsNorm(const float* x, const float* weight, float eps, int64_t tokens, int64_t width,
                float* y) override;
   void Rope(float* x, std::span<const int64_t> positions, int64_t heads, int64_t head_dim,
-            RopeStyle style, std::span<const float> inverse_frequency) override;
+            const Rotation& rotation) override;
   std::unique_ptr<KvCache> MakeCache(const AttentionShape& shape, const Grid& grid) override;
   void Attention(std::span<const TokenRun> runs, int64_t layer, const float* q, const float* k,
-                 const float* v, float scale, float* out) override;
+                 const float* v, const ScoreForm& form, float* out) override;
   void Add(float* x, const float* y, int64_t n) override;
   void AddBias(float* x, const float* bias, int64_t tokens, int64_t width) override;
   void AddOuterProducts(const float* a, const float* b, int64_t tokens, int64_t cols,
                         double* sum) override;
   void SiluMultiply(float* gate, const float* up, int64_t n) override;
+  void GeluMultiply(float* gate, const float* up, int64_t n) override;
+  void Scale(float* x, float factor, int64_t n) override;
+  void SoftCap(float* x, float cap, int64_t n) override;
+  void ChooseExperts(const float* logits, int64_t tokens, int64_t experts, int64_t used,
+                     bool normalized, int32_t* chosen, float* weights) override;
+  void GatherRows(const float* x, std::span<const int32_t> rows, int64_t width, float* y) override;
+  void SumRows(const float* x, std::span<const int32_t> rows, const float* weights, int64_t each,
+               int64_t width, float* y) override;
 
  private:
   // Cosines and sines of the positions, `pairs` each.
   struct RopeTable {
     std::vector<float> inverse_frequency;
+    float magnitude = 1;
     std::vector<int64_t> positions;
     std::vector<float> cosines, sines;  // [positions, pairs]
   };
 
-  const RopeTable& TableFor(std::span<const float> inverse_frequency,
-                            std::span<const int64_t> positions);
+  const RopeTable& TableFor(const Rotation& rotation, std::span<const int64_t> positions);
   // Calls body(begin, end) on pieces of [0, n), on the calling thread alone where a hand-off costs
   // more than the work. A piece's borders are multiples of `unit`.
   template <class Body>

@@ -189,7 +189,7 @@ TEST_P(CpuOpsTest, Rope) {
         Floats x = before;
         std::vector<int64_t> positions(tokens);
         std::iota(positions.begin(), positions.end(), position);
-        ops_->Rope(x.data(), positions, heads, dim, style, frequency);
+        ops_->Rope(x.data(), positions, heads, dim, {style, frequency});
         for (int64_t at = 0; at < tokens * heads; ++at) {
           const float* in = before.data() + at * dim;
           Floats expected(in, in + dim);
@@ -223,6 +223,19 @@ TEST_P(CpuOpsTest, Elementwise) {
       const double expected = x[i] / (1 + std::exp(-static_cast<double>(x[i]))) * y[i];
       ASSERT_NEAR(silu[i], expected, 6e-7 * std::fabs(expected)) << n << " " << i;
     }
+    Floats gelu = x, capped = x, scaled = x;
+    ops_->GeluMultiply(gelu.data(), y.data(), n);
+    ops_->SoftCap(capped.data(), 3, n);
+    ops_->Scale(scaled.data(), 0.37f, n);
+    for (int64_t i = 0; i < n; ++i) {
+      const double v = x[i];
+      const double z = std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v);
+      // The definition cancels for negative numbers, here the exponential carries its own error.
+      const double expected = v * (0.5 * (1 + std::tanh(z))) * y[i];
+      ASSERT_NEAR(gelu[i], expected, 2e-6 * std::fabs(expected) + 1e-12) << n << " " << v;
+      ASSERT_NEAR(capped[i], 3 * std::tanh(v / 3), 1e-6) << n << " " << v;
+      ASSERT_EQ(scaled[i], x[i] * 0.37f);
+    }
     Floats biased = x;
     biased.insert(biased.end(), x.begin(), x.end());
     ops_->AddBias(biased.data(), y.data(), 2, n);
@@ -230,13 +243,78 @@ TEST_P(CpuOpsTest, Elementwise) {
   }
 }
 
-TEST_P(CpuOpsTest, SiluOfExtremes) {
-  Floats gate = {-200, -88, -20, 0, 20, 200, -1e30f, 1e30f};
-  const Floats in = gate, up(8, 1.0f);
-  ops_->SiluMultiply(gate.data(), up.data(), 8);
+TEST_P(CpuOpsTest, ActivationsOfExtremes) {
+  const Floats in = {-200, -88, -20, 0, 20, 200, -1e30f, 1e30f}, up(8, 1.0f);
+  Floats silu = in, gelu = in, capped = in;
+  ops_->SiluMultiply(silu.data(), up.data(), 8);
+  ops_->GeluMultiply(gelu.data(), up.data(), 8);
+  ops_->SoftCap(capped.data(), 30, 8);
   for (int i = 0; i < 8; ++i) {
     const double expected = in[i] / (1 + std::exp(-static_cast<double>(in[i])));
-    ASSERT_NEAR(gate[i], expected, 6e-7 * std::fabs(expected) + 1e-36) << in[i];
+    ASSERT_NEAR(silu[i], expected, 6e-7 * std::fabs(expected) + 1e-36) << in[i];
+    ASSERT_EQ(gelu[i], std::max(in[i], 0.0f)) << in[i];
+    ASSERT_NEAR(capped[i], 30 * std::tanh(in[i] / 30.0), 1e-5) << in[i];
+  }
+}
+
+TEST_P(CpuOpsTest, RopeHasAMagnitude) {
+  const Floats frequency = {1.0f, 0.1f}, before = Random(3 * 8, 13);
+  const std::vector<int64_t> positions = {0, 5, 6};
+  Floats plain = before, large = before;
+  ops_->Rope(plain.data(), positions, 1, 8, {RopeStyle::kHalves, frequency});
+  ops_->Rope(large.data(), positions, 1, 8, {RopeStyle::kHalves, frequency, 1.25f});
+  for (int64_t i = 0; i < 24; ++i) {
+    // The other half of a head does not turn.
+    ASSERT_NEAR(large[i], plain[i] * (i % 8 < 4 ? 1.25f : 1.0f), 1e-6) << i;
+  }
+}
+
+// By sorting all of them, in f64.
+TEST_P(CpuOpsTest, ChoosesExperts) {
+  const int64_t tokens = 37, experts = 11, used = 4;
+  Floats logits = Random(tokens * experts, 5, 2.0f);
+  std::fill(logits.begin(), logits.begin() + experts, 1.0f);  // all the same
+  for (const bool normalized : {false, true}) {
+    std::vector<int32_t> chosen(tokens * used);
+    Floats weights(tokens * used);
+    ops_->ChooseExperts(logits.data(), tokens, experts, used, normalized, chosen.data(),
+                        weights.data());
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float* row = logits.data() + t * experts;
+      std::vector<int32_t> order(experts);
+      std::iota(order.begin(), order.end(), 0);
+      std::ranges::stable_sort(order, [&](int32_t a, int32_t b) { return row[a] > row[b]; });
+      double sum = 0;
+      for (int64_t j = 0; j < (normalized ? used : experts); ++j) {
+        sum += std::exp(static_cast<double>(row[order[j]]));
+      }
+      std::sort(order.begin(), order.begin() + used);
+      for (int64_t j = 0; j < used; ++j) {
+        ASSERT_EQ(chosen[t * used + j], order[j]) << t;
+        ASSERT_NEAR(weights[t * used + j], std::exp(static_cast<double>(row[order[j]])) / sum,
+                    1e-6);
+      }
+    }
+  }
+}
+
+TEST_P(CpuOpsTest, GathersAndSumsRows) {
+  const int64_t width = 129, count = 40;
+  const Floats x = Random(count * width, 91), weights = Random(count, 92);
+  std::vector<int32_t> rows(count);
+  for (int64_t i = 0; i < count; ++i) rows[i] = static_cast<int32_t>(i * 7 % count);
+  Floats gathered(count * width), sums(count / 4 * width, NAN);
+  ops_->GatherRows(x.data(), rows, width, gathered.data());
+  ops_->SumRows(x.data(), rows, weights.data(), 4, width, sums.data());
+  for (int64_t i = 0; i < count * width; ++i) {
+    ASSERT_EQ(gathered[i], x[rows[i / width] * width + i % width]);
+  }
+  for (int64_t i = 0; i < count / 4 * width; ++i) {
+    double expected = 0;
+    for (int64_t j = i / width * 4; j < i / width * 4 + 4; ++j) {
+      expected += static_cast<double>(weights[j]) * x[rows[j] * width + i % width];
+    }
+    ASSERT_NEAR(sums[i], expected, 1e-5);
   }
 }
 

@@ -205,18 +205,31 @@ void Add(float* x, const float* y, int64_t n) {
   for (; i < n; ++i) x[i] += y[i];
 }
 
-HWY_INLINE V Silu(V gate, V up) {
-  // Highway's exponential is undefined beyond f32's range; there silu is below 1e-36 in magnitude.
+// gate / (1 + exp(-x)) * up.
+HWY_INLINE V Gated(V gate, V x, V up) {
+  // Highway's exponential is undefined beyond f32's range; there the result is below 1e-36 in
+  // magnitude.
   const V floor = hn::Set(d, -88.0f);
-  const V e = hn::Exp(d, hn::Neg(hn::Max(gate, floor)));
-  const V silu = hn::Div(gate, hn::Add(hn::Set(d, 1.0f), e));
-  return hn::Mul(hn::IfThenZeroElse(hn::Lt(gate, floor), silu), up);
+  const V e = hn::Exp(d, hn::Neg(hn::Max(x, floor)));
+  const V gated = hn::Div(gate, hn::Add(hn::Set(d, 1.0f), e));
+  return hn::Mul(hn::IfThenZeroElse(hn::Lt(x, floor), gated), up);
 }
 
-void SiluMultiply(float* gate, const float* up, int64_t n) {
+HWY_INLINE V Silu(V gate, V up) { return Gated(gate, gate, up); }
+
+// tanh(z) = 2 / (1 + exp(-2 z)) - 1 turns gelu's approximation into this.
+HWY_INLINE V Gelu(V gate, V up) {
+  const V square = hn::Mul(gate, gate);
+  const V inner = hn::MulAdd(square, hn::Set(d, 0.044715f), hn::Set(d, 1.0f));
+  const V x = hn::Mul(hn::Mul(gate, inner), hn::Set(d, 1.5957691216057308f));
+  return Gated(gate, x, up);
+}
+
+template <V (*kGate)(V, V)>
+HWY_INLINE void MultiplyGated(float* gate, const float* up, int64_t n) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    hn::StoreU(Silu(hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, gate + i);
+    hn::StoreU(kGate(hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, gate + i);
   }
   if (i < n) {
     // The same arithmetic on a padded vector, so that a value's result does not depend on its
@@ -224,8 +237,25 @@ void SiluMultiply(float* gate, const float* up, int64_t n) {
     float g[kLanes] = {}, u[kLanes] = {};
     std::copy(gate + i, gate + n, g);
     std::copy(up + i, up + n, u);
-    hn::StoreU(Silu(hn::LoadU(d, g), hn::LoadU(d, u)), d, g);
+    hn::StoreU(kGate(hn::LoadU(d, g), hn::LoadU(d, u)), d, g);
     std::copy(g, g + (n - i), gate + i);
+  }
+}
+
+void SiluMultiply(float* gate, const float* up, int64_t n) { MultiplyGated<&Silu>(gate, up, n); }
+void GeluMultiply(float* gate, const float* up, int64_t n) { MultiplyGated<&Gelu>(gate, up, n); }
+
+void SoftCap(float* x, float cap, int64_t n) {
+  const V caps = hn::Set(d, cap);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    hn::StoreU(hn::Mul(caps, hn::Tanh(d, hn::Div(hn::LoadU(d, x + i), caps))), d, x + i);
+  }
+  if (i < n) {
+    float rest[kLanes] = {};
+    std::copy(x + i, x + n, rest);
+    hn::StoreU(hn::Mul(caps, hn::Tanh(d, hn::Div(hn::LoadU(d, rest), caps))), d, rest);
+    std::copy(rest, rest + (n - i), x + i);
   }
 }
 
@@ -246,8 +276,9 @@ void RotateHalves(float* x, const float* cosines, const float* sines, int64_t pa
 }
 
 extern const VectorOps kVectorOps;
-constexpr VectorOps kVectorOps = {&DotPanel,     &RmsNorm,           &Add,
-                                  &SiluMultiply, &RotateInterleaved, &RotateHalves};
+constexpr VectorOps kVectorOps = {&DotPanel,          &RmsNorm,      &Add,
+                                  &SiluMultiply,      &GeluMultiply, &SoftCap,
+                                  &RotateInterleaved, &RotateHalves};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace halftone

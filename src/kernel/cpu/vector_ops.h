@@ -26,6 +26,12 @@ struct VectorOps {
   // gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i].
   void (*silu_multiply)(float* gate, const float* up, int64_t n);
 
+  // gate[i] = gate[i] / (1 + exp(-2 z)) * up[i], z = sqrt(2/pi) * (gate[i] + 0.044715 gate[i]^3).
+  void (*gelu_multiply)(float* gate, const float* up, int64_t n);
+
+  // x[i] = cap * tanh(x[i] / cap).
+  void (*soft_cap)(float* x, float cap, int64_t n);
+
   // Rotates the first 2 * pairs values of one head: (a, b) -> (a cos - b sin, b cos + a sin), the
   // pair being (2i, 2i+1) or (i, i+pairs).
   void (*rotate_interleaved)(float* x, const float* cosines, const float* sines, int64_t pairs);
