@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "calibration/imatrix_file.h"
 #include "container/container.h"
+#include "halftone/error.h"
 #include "halftone/quantize.h"
 #include "model/dialect.h"
 #include "tests/testing/calibrated.h"
