@@ -26,7 +26,7 @@ struct ModelDimensions {
   int64_t feed_forward = 0;  // of the experts that a token uses, where there are some
   int64_t vocabulary = 0;
   bool tied = false;         // the embedding is the head too
-  int64_t experts_used = 0;  // by each token
+  int64_t experts_used = 0;  // by each token; 0: no experts
 
   // Of a llama with these dimensions.
   int64_t Parameters() const;

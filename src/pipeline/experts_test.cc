@@ -96,9 +96,9 @@ const QuantizedTensor& Find(const QuantizeReport& report, const std::string& nam
 }
 
 TEST_F(ExpertsTest, ComputesWhatTheDenseModelDoes) {
-  EXPECT_LT(Divergence(Mixture()), 1e-9);
+  EXPECT_LT(Divergence(Mixture()), 1e-8);
   Convert(Mixture(), Out("mixture.gguf"), {});
-  EXPECT_LT(Divergence(Out("mixture.gguf")), 1e-9);
+  EXPECT_LT(Divergence(Out("mixture.gguf")), 1e-8);
   const Checkpoint gguf = OpenCheckpoint(Out("mixture.gguf"));
   const Tensor& up = gguf.Get("blk.0.ffn_up_exps.weight");
   ASSERT_EQ(up.shape.size(), 3u);
@@ -173,7 +173,9 @@ TEST_F(ExpertsTest, GoesToCheckpointsOfOtherTools) {
   options.container = "gptq";
   Quantize(Mixture(), Out("folder"), options);
   const double divergence = Divergence(Out("folder"));
-  EXPECT_LT(divergence, 0.1);
+  // Errors of two experts that differ even out in part.
+  Quantize(model_, Out("dense"), options);
+  EXPECT_LT(divergence, 1.2 * Divergence(Out("dense")));
   Convert(Out("folder"), Out("again.gguf"), {});
   EXPECT_NEAR(Divergence(Out("again.gguf")), divergence, 0.02 * divergence + 1e-6);
   const Checkpoint folder = OpenCheckpoint(Out("folder"));
