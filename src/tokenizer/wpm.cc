@@ -7,10 +7,12 @@
 // token. In GGUF a token that begins a word has U+2581 before it, and one that goes on has no "##".
 // Around a text stand the tokens bos ("[CLS]") and separator ("[SEP]").
 //
+// Punctuation is that of today's Unicode, as in llama.cpp; tokenizers knows that of an older one.
+//
 // Source: BertNormalizer, BertPreTokenizer and WordPiece in github.com/huggingface/tokenizers.
 
 #include <algorithm>
-#include <optional>
+#include <utility>
 
 #include "tokenizer/base_characters.h"
 #include "tokenizer/byte_trie.h"
@@ -26,13 +28,19 @@ namespace {
 constexpr size_t kLongestWord = 100;  // characters
 
 // What is cleaned away; white space among it stays.
-constexpr std::string_view kControl = R"((?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}\x{FFFD}]+)";
+constexpr std::string_view kControl = R"((?:(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}\x{FFFD}])++)";
 constexpr std::string_view kAccents = R"(\p{Mn}+)";
-// The gap between the last two ranges is an accident of BERT's successors and part of the format.
-#define HALFTONE_ALONE                                                                        \
-  R"(\p{P}$+<=>^`|~\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F})" \
-  R"(\x{2B740}-\x{2B81F}\x{2B920}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F})"
-constexpr std::string_view kWords = "[" HALFTONE_ALONE "]|[^\\s\\p{Z}" HALFTONE_ALONE "]+";
+// A punctuation mark, or what lies between two.
+constexpr std::string_view kWords = R"([\p{P}$+<=>^`|~]|[^\s\p{Z}\p{P}$+<=>^`|~]+)";
+
+// The gap before U+2B920 is an accident of BERT's successors and part of the format.
+bool IsChinese(char32_t code) {
+  constexpr std::pair<char32_t, char32_t> kRanges[] = {
+      {0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
+      {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
+  return std::ranges::any_of(
+      kRanges, [&](const auto& range) { return code >= range.first && code <= range.second; });
+}
 
 // Appends what is left of a character without its accents.
 void AppendBase(char32_t code, std::string& out) {
@@ -108,6 +116,7 @@ class WpmTokenizer : public VocabularyTokenizer {
   void Remove(const Regex& what, WpmWorkspace& w) const;
   template <class Append>
   static void MapCharacters(WpmWorkspace& w, const Append& append);
+  void EncodeRun(std::string_view run, std::vector<int32_t>& ids) const;
   void EncodeWord(std::string_view word, std::vector<int32_t>& ids) const;
 
   const bool lowercase_;
@@ -162,6 +171,21 @@ void WpmTokenizer::EncodeWord(std::string_view word, std::vector<int32_t>& ids) 
   if (ids.size() == before && vocabulary_.unknown() >= 0) ids.push_back(vocabulary_.unknown());
 }
 
+// Cuts before and after each Chinese character.
+void WpmTokenizer::EncodeRun(std::string_view run, std::vector<int32_t>& ids) const {
+  size_t begin = 0;
+  for (size_t at = 0; at < run.size();) {
+    const Utf8Char c = DecodeUtf8(run, at);
+    if (IsChinese(c.code)) {
+      if (at > begin) EncodeWord(run.substr(begin, at - begin), ids);
+      EncodeWord(run.substr(at, c.bytes), ids);
+      begin = at + c.bytes;
+    }
+    at += c.bytes;
+  }
+  if (begin < run.size()) EncodeWord(run.substr(begin), ids);
+}
+
 void WpmTokenizer::EncodeFragment(std::string_view text, bool, Workspace& workspace,
                                   std::vector<int32_t>& ids) const {
   auto& w = static_cast<WpmWorkspace&>(workspace);
@@ -182,7 +206,7 @@ void WpmTokenizer::EncodeFragment(std::string_view text, bool, Workspace& worksp
   ReplaceNewerCharacters(w.subject);
   size_t at = 0;
   while (const auto match = w.matcher.Find(words_, w.subject, at)) {
-    EncodeWord(std::string_view(w.text).substr(match->begin, match->end - match->begin), ids);
+    EncodeRun(std::string_view(w.text).substr(match->begin, match->end - match->begin), ids);
     at = match->end;
   }
 }

@@ -26,7 +26,8 @@ RULES = "".join(f"{0xFF01 + i:X}\t{0x21 + i:X}\n" for i in range(94)) + (
     "FB01\t66 69\n65 301\tE9\n200B\t\n3000\t20\n9\t20\nA\t20\nD\t20\nA0\t20\n2026\t2E 2E 2E\n")
 MORE = ["\uff28\uff45\uff4c\uff4c\uff4f \ufb01ne\u3000e\u0301\u200b\u2026", "a\u2581b \u2581", "  a  ",
         "Caf\u00e9 \u00c0\u00c9\u0130\u1e9e stra\u00dfe \u03a3\u03a3 \ud55c\uae00 \u0939\u093f\u0928",
-        "\u4f60\u597d world,don't!#$ \ufffd\u00ad\u0007x", "\u00e9" * 101 + " " + "e" * 101, "\uf900\u0344"]
+        "\u4f60\u597d world,don't!#$ \ufffd\u00ad\u0007x", "\u00e9" * 101 + " " + "e" * 101, "\uf900\u0344",
+        "a\ue000\tb\x00\nc"]
 
 
 def train(folder, **options):
