@@ -5,11 +5,12 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+
+#include "tests/testing/temp_folder.h"
 
 namespace halftone {
 
@@ -22,20 +23,18 @@ inline std::filesystem::path SharedPath(const std::string& relative) {
 }
 
 // The fixture tiny-bf16 as one folder: its second shard lies in a folder of its own, behind a link
-// that not every copy of the fixtures has kept.
+// that not every copy of the fixtures has kept. It is there until the tests end.
 inline std::filesystem::path TinyBf16Folder() {
   namespace fs = std::filesystem;
+  static const TempFolder folder;
+  if (folder.Files() > 0) return folder.path();
   const fs::path source = fs::canonical(SharedPath("fixtures/tiny-bf16"));
-  const fs::path folder = fs::path(testing::TempDir()) / ("tiny-bf16-" + std::to_string(getpid()));
-  fs::create_directories(folder);
   for (const auto& entry : fs::directory_iterator(source)) {
     const fs::path name = entry.path().filename();
     const fs::path shard = source.parent_path() / "tiny-bf16-shard2" / name;
-    if (!fs::exists(folder / name)) {
-      fs::create_symlink(fs::exists(shard) ? shard : entry.path(), folder / name);
-    }
+    fs::create_symlink(fs::exists(shard) ? shard : entry.path(), folder.path() / name);
   }
-  return folder;
+  return folder.path();
 }
 
 }  // namespace halftone
