@@ -44,7 +44,9 @@ bench-peers: setup-test
 	@ninja -C build -j $(JOBS) halftone_cli random_model
 	bench/peers/run $(RUN)
 
-interop: build
+interop: setup-test
+	@$(CONFIGURE) -B build -DCMAKE_BUILD_TYPE=Release -DHALFTONE_TESTS=ON >/dev/null
+	@ninja -C build -j $(JOBS) halftone_cli text_answers
 	tests/interop/run
 
 clean:
