@@ -17,6 +17,7 @@ class ConvertCommand : public Command {
         ->option_text("NAME");
     app.add_flag("--requantize", options_.requantize,
                  "Round anew what the container cannot hold as it is; loses accuracy");
+    AddSplit(app, split_);
     AddThreads(app, options_.threads);
     app.add_flag("--all", all_, "List every tensor");
   }
@@ -45,6 +46,7 @@ class ConvertCommand : public Command {
 
   void Run(Console& console) override {
     options_.progress = console.progress();
+    if (!split_.empty()) options_.split_bytes = ParseBytes(split_);
     const ConvertReport report = Convert(FindModel(console, model_), output_, options_);
     if (console.json) {
       Json json = QuantizeJson(report);
@@ -70,7 +72,7 @@ class ConvertCommand : public Command {
   }
 
  private:
-  std::string model_, output_;
+  std::string model_, output_, split_;
   ConvertOptions options_;
   bool all_ = false;
 };

@@ -84,6 +84,14 @@ void AddPrecision(CLI::App& app, Precision& precision);
 
 void AddActivations(CLI::App& app, Activations& activations);
 
+// Where to cut what is written; `text` is read with ParseBytes.
+inline void AddSplit(CLI::App& app, std::string& text) {
+  app.add_option("--split-max-size", text,
+                 "Bytes of weights in one file at most, \"2GB\"; without it a GGUF file is one, a "
+                 "folder's files end at 5 GB")
+      ->option_text("SIZE");
+}
+
 // "q4_0, q4_1, ..." in lines that follow a heading, for help texts.
 std::string NameList(const std::string& heading, const std::vector<std::string>& names);
 std::string NameList(const std::string& heading, const std::vector<NamedSummary>& entries);

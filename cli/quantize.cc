@@ -50,6 +50,7 @@ class QuantizeCommand : public Command {
     app.add_flag("--resume", options_.resume, "Go on where an interrupted run ended");
     app.add_option("--imatrix", options_.imatrix, "Importance matrix, .gguf or .dat")
         ->option_text("FILE");
+    AddSplit(app, split_);
     AddThreads(app, options_.threads);
     app.add_flag("--dry-run", dry_run_,
                  "Say what would be written, to the byte, and write nothing");
@@ -75,6 +76,7 @@ class QuantizeCommand : public Command {
     }
     options_.progress = console.progress();
     ReadTargets();
+    if (!split_.empty()) options_.split_bytes = ParseBytes(split_);
     if (options_.grid.empty() && size_.empty() && memory_.empty() && options_.target_bits == 0) {
       throw Error(Error::Kind::kUsage,
                   "give --grid NAME, or a target: --target-size, --target-bpw or --target-memory");
@@ -132,7 +134,7 @@ class QuantizeCommand : public Command {
                     tensors, Printable(folder)));
   }
 
-  std::string model_, output_, size_, memory_;
+  std::string model_, output_, size_, memory_, split_;
   QuantizeOptions options_;
   bool dry_run_ = false, all_ = false;
 };

@@ -33,6 +33,9 @@ struct QuantizeOptions {
   bool act_order = false;
   // Goes on where an earlier run with the same input and options was interrupted.
   bool resume = false;
+  // Bytes of weights in one file at most; the rest goes into further ones (a tensor is never cut).
+  // 0: a GGUF file is one, folders are split at 5 GB. The report's output is then the first part.
+  uint64_t split_bytes = 0;
   int threads = 0;
   Progress* progress = nullptr;  // not owned, may be null
 };
@@ -57,7 +60,7 @@ struct QuantizedTensor {
 };
 
 struct QuantizeReport {
-  std::string output;
+  std::string output;  // what to open: of a split file the first part
   std::string grid;
   std::string method;
   std::string container;
@@ -80,6 +83,7 @@ QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& opt
 struct ConvertOptions {
   std::string container;    // empty: gguf
   bool requantize = false;  // allow what is not lossless
+  uint64_t split_bytes = 0;  // as of QuantizeOptions
   int threads = 0;
   Progress* progress = nullptr;
 };

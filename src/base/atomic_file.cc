@@ -31,9 +31,8 @@ AtomicFile::AtomicFile(const std::filesystem::path& target) : target_(target) {
 }
 
 AtomicFile::~AtomicFile() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
+  if (fd_ >= 0) ::close(fd_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::Write(std::span<const uint8_t> bytes) {
@@ -67,14 +66,21 @@ void AtomicFile::Flush() {
   buffer_.clear();
 }
 
-void AtomicFile::Commit() {
+void AtomicFile::Finish() {
   Flush();
+  buffer_ = {};
   if (::fsync(fd_) != 0) FailIo("{}: cannot write: {}", target_.string(), std::strerror(errno));
-  if (::close(std::exchange(fd_, -1)) != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(temporary_.c_str());
-    FailIo("{}: cannot finish: {}", target_.string(), std::strerror(error));
+  if (::close(std::exchange(fd_, -1)) != 0) {
+    FailIo("{}: cannot finish: {}", target_.string(), std::strerror(errno));
   }
+}
+
+void AtomicFile::Commit() {
+  if (fd_ >= 0) Finish();
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
+    FailIo("{}: cannot finish: {}", target_.string(), std::strerror(errno));
+  }
+  temporary_.clear();
 }
 
 void WriteFile(const std::filesystem::path& target, std::string_view text) {

@@ -29,7 +29,11 @@ class AtomicFile {
   // Bytes appended so far.
   uint64_t size() const { return size_; }
 
-  // Flushes to the disk and gives the file its name. Nothing may be written afterwards.
+  // Flushes to the disk and closes: nothing may be written afterwards. For many files that get
+  // their names together.
+  void Finish();
+
+  // Finishes, unless that is done, and gives the file its name.
   void Commit();
 
  private:
@@ -37,7 +41,7 @@ class AtomicFile {
   void Flush();
 
   std::filesystem::path target_;
-  std::filesystem::path temporary_;
+  std::filesystem::path temporary_;  // empty: it has its name
   std::vector<uint8_t> buffer_;
   uint64_t size_ = 0;
   int fd_ = -1;

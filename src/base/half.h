@@ -12,8 +12,8 @@ namespace halftone {
 
 // The compiler's own half type: one F16C instruction where the target has it, the run-time
 // library's exact routine where it does not. clang before 15 knows it on x86 only as the storage
-// type.
-#if defined(__clang__)
+// type, g++ before 13 does so on aarch64.
+#if defined(__clang__) || defined(__aarch64__)
 using Half = __fp16;
 #else
 using Half = _Float16;

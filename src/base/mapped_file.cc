@@ -53,6 +53,12 @@ std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& 
   return std::shared_ptr<const MappedFile>(new MappedFile(path, bytes));
 }
 
+void MappedFile::GiveBackPages() const {
+  if (bytes_.empty()) return;
+  // Private and never written: the file is what comes back. A failure costs memory only.
+  ::madvise(const_cast<uint8_t*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
 }

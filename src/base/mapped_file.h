@@ -22,6 +22,11 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   std::span<const uint8_t> bytes() const { return bytes_; }
 
+  // Gives back the pages of memory that reading has brought; what is read again comes anew, from the
+  // system's cache or the disk. For whoever goes through a file that is larger than memory: pages
+  // of a mapping count as the process's until somebody else needs them.
+  void GiveBackPages() const;
+
  private:
   MappedFile(std::filesystem::path path, std::span<const uint8_t> bytes)
       : path_(std::move(path)), bytes_(bytes) {}

@@ -15,9 +15,12 @@ struct Sum {
 
 class SquareTap : public Tap {
  public:
-  explicit SquareTap(bool process_output) : process_output_(process_output) {}
+  SquareTap(const Checkpoint& checkpoint, bool process_output)
+      : checkpoint_(checkpoint), process_output_(process_output) {}
 
   void OnInput(std::string_view weight, const float* x, int64_t tokens, int64_t cols) override {
+    // The weights of stages that are done have no business in memory: the model may be larger.
+    checkpoint_.GiveBackPages();
     if (!weight.starts_with("blk.") && !process_output_) return;
     OnExpertInput(weight, 0, 1, x, tokens, cols);
   }
@@ -40,6 +43,7 @@ class SquareTap : public Tap {
   const std::map<std::string, Sum, std::less<>>& sums() const { return sums_; }
 
  private:
+  const Checkpoint& checkpoint_;
   bool process_output_;
   std::map<std::string, Sum, std::less<>> sums_;
 };
@@ -51,7 +55,7 @@ ImportanceMatrix AccumulateImportance(std::shared_ptr<const LoadedModel> model,
                                       bool process_output, Progress* progress) {
   const int64_t vocabulary = model->weights.parameters.vocabulary;
   Session session(model, chunks.length, F32Grid(), chunks.length);
-  SquareTap tap(process_output);
+  SquareTap tap(model->checkpoint, process_output);
   // The output matrix sees every token only if logits of every token are asked for.
   const int64_t wanted = process_output ? chunks.length : 0;
   std::vector<float> logits(static_cast<size_t>(wanted * vocabulary));

@@ -328,6 +328,7 @@ void LayerwiseCalibration::Run(const Tensor* embedding, const LayerwiseVisitor& 
   };
   for (size_t l = 0; l < weights.layers.size(); ++l) {
     const LayerWeights& layer = weights.layers[l];
+    model_->checkpoint.GiveBackPages();  // of the layer before
     if (!visitor.transform) {
       LayerWeights own = FormOf(layer);
       RoundStages(original, rounded, layer, own, visitor, advanced);

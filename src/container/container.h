@@ -46,6 +46,9 @@ struct CheckpointPlan {
   Metadata metadata;                             // GGUF dialect
   std::map<std::string, std::string> documents;  // Hugging Face dialect
   std::vector<TensorPlan> tensors;
+  // The data of one file at most; a tensor that is larger has one for itself. 0: what the container
+  // does by itself.
+  uint64_t split_bytes = 0;
 };
 
 struct Container {
@@ -68,6 +71,9 @@ struct Container {
 
   // The exact size of the file that create() with this plan ends in. Null where it cannot write.
   uint64_t (*file_bytes)(const CheckpointPlan& plan);
+
+  // What to open of what create() leaves: the first part of a split file. Null: always `path`.
+  std::filesystem::path (*opened)(const std::filesystem::path& path, const CheckpointPlan& plan);
 
   // Begins the file at `path`. Null for a container that can only be read.
   std::unique_ptr<CheckpointWriter> (*create)(const std::filesystem::path& path,

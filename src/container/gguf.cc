@@ -34,6 +34,7 @@ constinit const Container kContainer_gguf{
     .open = &ReadGguf,
     .can_store = &CanStore,
     .file_bytes = &GgufBytes,
+    .opened = &GgufOpened,
     .create = &CreateGguf,
 };
 

@@ -41,6 +41,8 @@ constexpr uint64_t kMinKeyBytes = 8 + 1 + 4 + 1;
 constexpr uint64_t kMinTensorBytes = 8 + 4 + 4 + 8;
 
 // Split models: part `no` (from 0) of `count`, named <prefix>-%05d-of-%05d.gguf with parts from 1.
+// The numbers are u16 and, of all tensors, i32.
+constexpr uint64_t kMaxParts = 65535;
 constexpr std::string_view kSplitNoKey = "split.no";
 constexpr std::string_view kSplitCountKey = "split.count";
 constexpr std::string_view kSplitTensorsKey = "split.tensors.count";

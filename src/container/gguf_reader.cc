@@ -264,6 +264,7 @@ struct Part {
   Metadata metadata;
   std::vector<Tensor> tensors;
   uint64_t file_bytes = 0;
+  std::shared_ptr<const MappedFile> mapped;
 };
 
 Part ReadPart(const std::filesystem::path& path) {
@@ -272,6 +273,7 @@ Part ReadPart(const std::filesystem::path& path) {
   const Header header = ReadHeader(file, mapped->bytes());
   Part part;
   part.file_bytes = mapped->bytes().size();
+  part.mapped = mapped;
   Settings settings = ReadSettings(file, header.keys);
   part.metadata = std::move(settings.metadata);
   std::vector<Entry> entries = ReadEntries(file, header.tensors);
@@ -307,6 +309,7 @@ void ReadOtherParts(const std::filesystem::path& path, int64_t count, Checkpoint
                  found ? std::to_string(*found) : "missing");
     }
     checkpoint.file_bytes += part.file_bytes;
+    checkpoint.mapped.push_back(std::move(part.mapped));
     std::ranges::move(part.tensors, std::back_inserter(checkpoint.tensors));
   }
   std::unordered_set<std::string_view> seen;
@@ -329,6 +332,7 @@ Checkpoint ReadGguf(const std::filesystem::path& path) {
   checkpoint.file_bytes = part.file_bytes;
   checkpoint.metadata = std::move(part.metadata);
   checkpoint.tensors = std::move(part.tensors);
+  checkpoint.mapped.push_back(std::move(part.mapped));
 
   const int64_t count = checkpoint.metadata.Int(gguf::kSplitCountKey).value_or(0);
   if (count <= 1) return checkpoint;

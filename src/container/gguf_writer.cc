@@ -1,7 +1,10 @@
 #include "container/gguf_writer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <unordered_set>
@@ -147,9 +150,54 @@ std::string Head(const CheckpointPlan& plan, uint64_t alignment) {
   return std::move(out.text());
 }
 
-class GgufWriter : public CheckpointWriter {
+// The plans of the parts; one where nothing is to be split.
+std::vector<CheckpointPlan> Parts(const CheckpointPlan& plan) {
+  std::vector<CheckpointPlan> parts(1);
+  uint64_t bytes = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    const uint64_t size = *CheckedRoundUp(tensor.bytes(), gguf::kDefaultAlignment);
+    const bool fits = plan.split_bytes == 0 || bytes + size <= plan.split_bytes;
+    if (!fits && !parts.back().tensors.empty()) {
+      parts.emplace_back();
+      bytes = 0;
+    }
+    parts.back().tensors.push_back(tensor);
+    bytes += size;
+  }
+  parts[0].metadata = plan.metadata;
+  if (parts.size() == 1) return parts;
+  if (parts.size() > gguf::kMaxParts) {
+    FailUsage("{} parts of {} bytes are more than a split file can have", parts.size(),
+              plan.split_bytes);
+  }
+  std::unordered_set<std::string_view> seen;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (!seen.insert(tensor.name).second) {
+      FailUsage("tensor '{}' is planned twice", Printable(tensor.name));
+    }
+  }
+  for (size_t no = 0; no < parts.size(); ++no) {
+    Metadata& metadata = parts[no].metadata;
+    metadata.Set(gguf::kSplitNoKey, static_cast<uint16_t>(no));
+    metadata.Set(gguf::kSplitTensorsKey, static_cast<int32_t>(plan.tensors.size()));
+    metadata.Set(gguf::kSplitCountKey, static_cast<uint16_t>(parts.size()));
+  }
+  return parts;
+}
+
+std::filesystem::path PartPath(const std::filesystem::path& path, size_t no, size_t count) {
+  if (count == 1) return path;
+  const std::string name = path.string();
+  const std::string_view extension = ".gguf";
+  const std::string_view prefix =
+      std::string_view(name).substr(0, name.size() - (name.ends_with(extension) ? 5 : 0));
+  return fmt::format("{}-{:05}-of-{:05}{}", prefix, no + 1, count, extension);
+}
+
+// One file of a plan that is not split any further.
+class PartWriter {
  public:
-  GgufWriter(const std::filesystem::path& path, const CheckpointPlan& plan)
+  PartWriter(const std::filesystem::path& path, const CheckpointPlan& plan)
       : path_(path.string()), alignment_(Alignment(plan.metadata)), file_(path) {
     for (const TensorPlan& tensor : plan.tensors)
       tensors_.emplace_back(tensor.name, tensor.bytes());
@@ -157,9 +205,10 @@ class GgufWriter : public CheckpointWriter {
     FinishTensors();
   }
 
-  void Append(std::span<const uint8_t> bytes) override {
-    if (bytes.empty()) return;
-    if (current_ == tensors_.size()) {
+  bool complete() const { return current_ == tensors_.size(); }
+
+  void Append(std::span<const uint8_t> bytes) {
+    if (complete()) {
       FailUsage("{}: {} bytes after the last of {} tensors", path_, bytes.size(), tensors_.size());
     }
     const auto& [name, size] = tensors_[current_];
@@ -172,14 +221,16 @@ class GgufWriter : public CheckpointWriter {
     FinishTensors();
   }
 
-  void Commit() override {
-    if (current_ != tensors_.size()) {
+  void Finish() {
+    if (!complete()) {
       const auto& [name, size] = tensors_[current_];
       FailUsage("{}: tensor '{}': only {} of its {} bytes were written", path_, Printable(name),
                 written_, size);
     }
-    file_.Commit();
+    file_.Finish();
   }
+
+  void Commit() { file_.Commit(); }
 
  private:
   // Pads the current tensor if it is complete, and passes over empty ones.
@@ -203,13 +254,62 @@ class GgufWriter : public CheckpointWriter {
   uint64_t written_ = 0;                                   // bytes of it
 };
 
+class GgufWriter : public CheckpointWriter {
+ public:
+  GgufWriter(const std::filesystem::path& path, const CheckpointPlan& plan)
+      : path_(path), parts_(Parts(plan)) {
+    for (const CheckpointPlan& part : parts_) CheckHead(part);
+    Begin();
+  }
+
+  void Append(std::span<const uint8_t> bytes) override {
+    if (bytes.empty()) return;
+    while (files_.back()->complete() && files_.size() < parts_.size()) {
+      files_.back()->Finish();
+      Begin();
+    }
+    files_.back()->Append(bytes);
+  }
+
+  void Commit() override {
+    // Empty tensors at the end may make up parts of their own.
+    while (files_.back()->complete() && files_.size() < parts_.size()) {
+      files_.back()->Finish();
+      Begin();
+    }
+    files_.back()->Finish();
+    for (size_t no = files_.size(); no-- > 0;) files_[no]->Commit();
+  }
+
+ private:
+  static void CheckHead(const CheckpointPlan& part) { Head(part, Alignment(part.metadata)); }
+
+  void Begin() {
+    const size_t no = files_.size();
+    files_.push_back(std::make_unique<PartWriter>(PartPath(path_, no, parts_.size()), parts_[no]));
+  }
+
+  std::filesystem::path path_;
+  std::vector<CheckpointPlan> parts_;
+  std::vector<std::unique_ptr<PartWriter>> files_;  // those that are complete, and the current one
+};
+
 }  // namespace
 
 uint64_t GgufBytes(const CheckpointPlan& plan) {
-  const uint64_t alignment = Alignment(plan.metadata);
-  uint64_t bytes = Head(plan, alignment).size();
-  for (const TensorPlan& tensor : plan.tensors) bytes += *CheckedRoundUp(tensor.bytes(), alignment);
+  uint64_t bytes = 0;
+  for (const CheckpointPlan& part : Parts(plan)) {
+    const uint64_t alignment = Alignment(part.metadata);
+    bytes += Head(part, alignment).size();
+    for (const TensorPlan& tensor : part.tensors) {
+      bytes += *CheckedRoundUp(tensor.bytes(), alignment);
+    }
+  }
   return bytes;
+}
+
+std::filesystem::path GgufOpened(const std::filesystem::path& path, const CheckpointPlan& plan) {
+  return PartPath(path, 0, Parts(plan).size());
 }
 
 std::unique_ptr<CheckpointWriter> CreateGguf(const std::filesystem::path& path,

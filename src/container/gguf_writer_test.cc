@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <string>
@@ -212,6 +213,90 @@ TEST_F(GgufWriterTest, AFullDiskLeavesTheOldFileOrNone) {
   write();
   EXPECT_EQ(folder_.Files(), 1);
   EXPECT_EQ(ReadGguf(path_).Get("a").data.size(), data.size());
+}
+
+// Where llama-gguf-split cuts: sizes are padded to 32, a part takes what fits. The interop tests
+// compare bytes.
+TEST_F(GgufWriterTest, SplitsAFile) {
+  CheckpointPlan plan;
+  plan.metadata.Set("general.architecture", std::string("llama"));
+  plan.split_bytes = 96;
+  plan.tensors = {{"a", &F32Grid(), {8}},  {"b", &F32Grid(), {9}},     {"c", &F32Grid(), {1}},
+                  {"d", &F32Grid(), {30}}, {"e", &F32Grid(), {0, 32}}, {"f", &F32Grid(), {2}}};
+  const std::string data[] = {
+      std::string(32, 'a'), std::string(36, 'b'), "cccc", std::string(120, 'd'), "", "ffffffff"};
+  const auto name = [](int no) { return "out-0000" + std::to_string(no) + "-of-00004.gguf"; };
+  const auto write = [&] {
+    const auto writer = CreateGguf(path_, plan);
+    for (const std::string& bytes : data) {
+      writer->Append(AsBytes(std::string_view(bytes).substr(0, bytes.size() / 2)));
+      writer->Append(AsBytes(std::string_view(bytes).substr(bytes.size() / 2)));
+    }
+    EXPECT_FALSE(std::filesystem::exists(folder_.path() / name(1)));
+    writer->Commit();
+  };
+  write();
+  EXPECT_EQ(folder_.Files(), 4);
+  EXPECT_EQ(GgufOpened(path_, plan), folder_.path() / name(1));
+  const std::vector<std::vector<std::string>> parts = {{"a", "b"}, {"c"}, {"d"}, {"e", "f"}};
+  uint64_t size = 0;
+  for (int no = 1; no <= 4; ++no) {
+    // A part by itself, told that it is no part.
+    const std::string path = folder_.path() / name(no);
+    size += std::filesystem::file_size(path);
+    const std::string bytes = ReadBytes(path);
+    const std::string count = ByteBuilder().Text("split.count").U32(2).Put<uint16_t>(4).bytes();
+    const std::string number =
+        ByteBuilder().Text("split.no").U32(2).Put<uint16_t>(static_cast<uint16_t>(no - 1)).bytes();
+    const std::string total = ByteBuilder().Text("split.tensors.count").U32(5).U32(6).bytes();
+    EXPECT_NE(bytes.find(number + total + count), std::string::npos);
+    EXPECT_EQ(bytes.find("general.architecture") != std::string::npos, no == 1);
+    for (const TensorPlan& tensor : plan.tensors) {
+      const bool here = std::ranges::count(parts[no - 1], tensor.name) > 0;
+      EXPECT_EQ(bytes.find(ByteBuilder().Text(tensor.name).bytes()) != std::string::npos, here)
+          << tensor.name << " in " << no;
+    }
+  }
+  EXPECT_EQ(GgufBytes(plan), size);
+  const Checkpoint read = ReadGguf(folder_.path() / name(1));
+  EXPECT_EQ(read.file_bytes, size);
+  EXPECT_EQ(read.metadata.entries().size(), 1u);
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const auto bytes = read.Get(plan.tensors[i].name).data;
+    EXPECT_EQ(std::string(bytes.begin(), bytes.end()), data[i]);
+  }
+}
+
+TEST_F(GgufWriterTest, WhatFitsIntoOnePartIsAnOrdinaryFile) {
+  CheckpointPlan plan{{}, {}, {{"a", &F32Grid(), {8}}, {"b", &F32Grid(), {1}}}};
+  const auto write = [&](uint64_t split_bytes) {
+    plan.split_bytes = split_bytes;
+    EXPECT_EQ(GgufOpened(path_, plan), path_);
+    const auto writer = CreateGguf(path_, plan);
+    writer->Append(AsBytes(std::string(32, 'a')));
+    writer->Append(AsBytes("bbbb"));
+    writer->Commit();
+    return ReadBytes(path_);
+  };
+  EXPECT_EQ(write(64), write(0));
+  EXPECT_EQ(folder_.Files(), 1);
+}
+
+TEST_F(GgufWriterTest, PartsAppearTogetherOrNotAtAll) {
+  CheckpointPlan plan{{}, {}, {{"a", &F32Grid(), {8}}, {"b", &F32Grid(), {8}}}};
+  plan.split_bytes = 32;
+  {
+    const auto writer = CreateGguf(path_, plan);
+    writer->Append(AsBytes(std::string(32, 'a')));
+    writer->Append(AsBytes(std::string(16, 'b')));
+    ExpectError(Kind::kUsage, "tensor 'b': only 16 of its 32 bytes", [&] { writer->Commit(); });
+    ExpectError(Kind::kUsage, "17 bytes are more than the 16",
+                [&] { writer->Append(AsBytes(std::string(17, 'b'))); });
+  }
+  EXPECT_EQ(folder_.Files(), 0);
+  plan.tensors[1].name = "a";
+  ExpectError(Kind::kUsage, "'a' is planned twice", [&] { CreateGguf(path_, plan); });
+  EXPECT_EQ(folder_.Files(), 0);
 }
 
 TEST_F(GgufWriterTest, AMissingFolderIsAnError) {

@@ -73,7 +73,7 @@ Checkpoint Open(const std::filesystem::path& path) {
   return parts.Finish("awq");
 }
 
-uint64_t FileBytes(const CheckpointPlan& plan) { return HfFolderBytes(LayOutAwq(plan)); }
+uint64_t FileBytes(const CheckpointPlan& plan) { return HfFolderBytes(plan, LayOutAwq(plan)); }
 
 std::unique_ptr<CheckpointWriter> Create(const std::filesystem::path& path,
                                          const CheckpointPlan& plan) {

@@ -214,7 +214,7 @@ bool CanStoreBnb(const Grid& grid) {
   return spec.after != 1 && spec.group == 0 && spec.value == Real::kF32;
 }
 
-uint64_t BnbBytes(const CheckpointPlan& plan) { return HfFolderBytes(LayOut(plan)); }
+uint64_t BnbBytes(const CheckpointPlan& plan) { return HfFolderBytes(plan, LayOut(plan)); }
 
 std::unique_ptr<CheckpointWriter> CreateBnb(const std::filesystem::path& path,
                                             const CheckpointPlan& plan) {

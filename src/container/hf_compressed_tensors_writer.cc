@@ -254,7 +254,7 @@ bool CanStoreCt(const Grid& grid) {
          (spec.levels == GroupedLevels::kE4m3 && spec.symmetric);
 }
 
-uint64_t CtBytes(const CheckpointPlan& plan) { return HfFolderBytes(LayOut(plan)); }
+uint64_t CtBytes(const CheckpointPlan& plan) { return HfFolderBytes(plan, LayOut(plan)); }
 
 std::unique_ptr<CheckpointWriter> CreateCt(const std::filesystem::path& path,
                                            const CheckpointPlan& plan) {

@@ -1,5 +1,8 @@
 #include "container/hf_folder.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
@@ -92,6 +95,7 @@ Index ReadIndex(const fs::path& path) {
 
 void AddFile(SafetensorsFile file, HfFolder& folder) {
   folder.file_bytes += file.file_bytes;
+  folder.mapped.push_back(std::move(file.mapped));
   std::ranges::move(file.tensors, std::back_inserter(folder.tensors));
 }
 
@@ -99,6 +103,15 @@ void AddFile(SafetensorsFile file, HfFolder& folder) {
 // tensor that is not there.
 void ReadParts(const fs::path& path, const fs::path& index_path, HfFolder& folder) {
   const Index index = ReadIndex(index_path);
+  // A download that ended early lacks several: all are named.
+  std::vector<std::string> missing;
+  for (const std::string& part : index.parts) {
+    if (!IsFile(PartPath(path, index_path, part))) missing.push_back(Printable(part));
+  }
+  if (!missing.empty()) {
+    FailIo("{}: {} of {} parts are missing: {}", index_path.string(), missing.size(),
+           index.parts.size(), fmt::format("{}", fmt::join(missing, ", ")));
+  }
   std::unordered_map<std::string, std::string> found;
   for (const std::string& part : index.parts) {
     SafetensorsFile file = ReadSafetensors(PartPath(path, index_path, part));

@@ -19,6 +19,7 @@ struct HfFolder {
   // By file name, those of the list in hf_folder.cc that exist.
   std::map<std::string, std::string> documents;
   std::vector<SafetensorsTensor> tensors;  // file by file, in the order of their data
+  std::vector<std::shared_ptr<const MappedFile>> mapped;
 };
 
 // Whether `path` is a folder with a config.json or weights in it, a single .safetensors file, or a

@@ -72,6 +72,37 @@ TEST_F(HfFolderTest, ReadsPartsOnceEachAlsoThroughLinks) {
   EXPECT_EQ(Decode(checkpoint.tensors[1]), std::vector<float>{2});
 }
 
+// As transformers does: the index says where to look, and what else lies there counts as well.
+TEST_F(HfFolderTest, ReadsPartsOfSeveralDtypesAndTensorsThatTheIndexLeavesOut) {
+  folder_.Write("p1",
+                SafetensorsBytes(R"({"h":{"dtype":"F16","shape":[2],"data_offsets":[0,4]},)"
+                                 R"("b":{"dtype":"BF16","shape":[1],"data_offsets":[4,6]},)"
+                                 R"("extra":{"dtype":"I64","shape":[1],"data_offsets":[6,14]}})",
+                                 ByteBuilder()
+                                     .Put<uint16_t>(0x3C00)
+                                     .Put<uint16_t>(0xC000)
+                                     .Put<uint16_t>(0x4040)
+                                     .Put<int64_t>(-7)
+                                     .bytes()));
+  folder_.Write("p2", Scalar("f", 0.5f));
+  folder_.Write("model.safetensors.index.json", Index(R"({"h":"p1","b":"p1","f":"p2"})"));
+  const Checkpoint checkpoint = Open();
+  ASSERT_EQ(checkpoint.tensors.size(), 4u);
+  EXPECT_EQ(Decode(checkpoint.Get("h")), (std::vector<float>{1, -2}));
+  EXPECT_EQ(Decode(checkpoint.Get("b")), std::vector<float>{3});
+  EXPECT_EQ(Decode(checkpoint.Get("extra")), std::vector<float>{-7});
+  EXPECT_EQ(Decode(checkpoint.Get("f")), std::vector<float>{0.5f});
+}
+
+TEST_F(HfFolderTest, NamesThePartsThatAreMissing) {
+  folder_.Write("model-00002-of-00003.safetensors", Scalar("b", 1));
+  folder_.Write("model.safetensors.index.json", Index(R"({"a":"model-00001-of-00003.safetensors",
+      "b":"model-00002-of-00003.safetensors","c":"model-00003-of-00003.safetensors"})"));
+  Refuses(Kind::kIo,
+          "2 of 3 parts are missing: model-00001-of-00003.safetensors, "
+          "model-00003-of-00003.safetensors");
+}
+
 TEST_F(HfFolderTest, RefusesAnIndexThatLeavesTheFolder) {
   const TempFolder outside;
   const fs::path secret = outside.Write("secret.safetensors", Scalar("w", 1));

@@ -1,11 +1,13 @@
 #include "container/hf_folder_writer.h"
 
+#include <fmt/format.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -19,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kWeights = "model.safetensors";
+constexpr std::string_view kIndex = "model.safetensors.index.json";
 constexpr std::string_view kConfig = "config.json";
 
 // Keys of config.json and whole files that say how a checkpoint is quantized.
@@ -31,12 +34,46 @@ const std::map<std::string, std::string>& FileMetadata() {
   return metadata;
 }
 
-std::vector<SafetensorsEntry> EntriesOf(const HfFolderPlan& folder) {
-  std::vector<SafetensorsEntry> entries;
+// The entries of each file, in the order of the tensors.
+std::vector<std::vector<SafetensorsEntry>> Shards(const CheckpointPlan& plan,
+                                                  const HfFolderPlan& folder) {
+  const uint64_t most = plan.split_bytes > 0 ? plan.split_bytes : kShardBytes;
+  std::vector<std::vector<SafetensorsEntry>> shards(1);
+  std::set<std::string_view> names;
+  uint64_t bytes = 0;
   for (const HfTensor& tensor : folder.tensors) {
-    entries.insert(entries.end(), tensor.entries.begin(), tensor.entries.end());
+    for (const SafetensorsEntry& entry : tensor.entries) {
+      if (!names.insert(entry.name).second) {
+        FailUsage("tensor '{}' is planned twice", Printable(entry.name));
+      }
+      if (bytes + entry.bytes() > most && !shards.back().empty()) {
+        shards.emplace_back();
+        bytes = 0;
+      }
+      shards.back().push_back(entry);
+      bytes += entry.bytes();
+    }
   }
-  return entries;
+  return shards;
+}
+
+std::string ShardName(size_t no, size_t count) {
+  if (count == 1) return std::string(kWeights);
+  return fmt::format("model-{:05}-of-{:05}.safetensors", no + 1, count);
+}
+
+// What lies where, as transformers writes it: names sorted, the sum of all data.
+std::string IndexText(const std::vector<std::vector<SafetensorsEntry>>& shards) {
+  uint64_t total = 0;
+  Json map = Json::object();
+  for (size_t no = 0; no < shards.size(); ++no) {
+    for (const SafetensorsEntry& entry : shards[no]) {
+      total += entry.bytes();
+      map[entry.name] = ShardName(no, shards.size());
+    }
+  }
+  const Json index = {{"metadata", {{"total_size", total}}}, {"weight_map", map}};
+  return index.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 // `path` without a slash at the end.
@@ -101,7 +138,7 @@ class TemporaryFolder {
 void CheckDocuments(const std::map<std::string, std::string>& documents) {
   for (const auto& [name, text] : documents) {
     if (name.empty() || name.find('/') != std::string::npos || name == "." || name == ".." ||
-        name == kWeights) {
+        name == kIndex || name.ends_with(".safetensors")) {
       FailUsage("'{}' is no name for a file beside the weights", Printable(name));
     }
   }
@@ -110,10 +147,15 @@ void CheckDocuments(const std::map<std::string, std::string>& documents) {
 class HfFolderWriter : public CheckpointWriter {
  public:
   HfFolderWriter(const fs::path& path, const CheckpointPlan& plan, HfFolderPlan plan_of_folder)
-      : plan_(std::move(plan_of_folder)),
-        folder_(FolderPath(path)),
-        weights_(folder_.path() / kWeights, (folder_.target() / kWeights).string(),
-                 EntriesOf(plan_), FileMetadata()) {
+      : plan_(std::move(plan_of_folder)), folder_(FolderPath(path)) {
+    const auto shards = Shards(plan, plan_);
+    for (size_t no = 0; no < shards.size(); ++no) {
+      const std::string name = ShardName(no, shards.size());
+      files_.push_back(std::make_unique<SafetensorsWriter>(
+          folder_.path() / name, (folder_.target() / name).string(), shards[no], FileMetadata()));
+      for (size_t i = 0; i < shards[no].size(); ++i) places_.push_back({no, i});
+    }
+    if (shards.size() > 1) WriteFile(folder_.path() / kIndex, IndexText(shards));
     for (const TensorPlan& tensor : plan.tensors) {
       names_.push_back(tensor.name);
       sizes_.push_back(tensor.bytes());
@@ -136,7 +178,7 @@ class HfFolderWriter : public CheckpointWriter {
     const HfTensor& tensor = plan_.tensors[current_];
     written_ += bytes.size();
     if (!tensor.lay_out) {
-      weights_.Write(entry_, bytes);
+      Write(entry_, bytes);
     } else if (bytes.size() == sizes_[current_]) {
       Lay(tensor, bytes);
     } else {
@@ -151,16 +193,25 @@ class HfFolderWriter : public CheckpointWriter {
       FailUsage("{}: tensor '{}': only {} of its {} bytes were written", folder_.target().string(),
                 Printable(names_[current_]), written_, sizes_[current_]);
     }
-    weights_.Finish();
+    for (const auto& file : files_) file->Finish();
     folder_.Commit();
   }
 
  private:
+  // Where an entry lies: the file, and which of its entries.
+  struct Place {
+    size_t file = 0, entry = 0;
+  };
+
+  void Write(size_t entry, std::span<const uint8_t> bytes) {
+    files_[places_[entry].file]->Write(places_[entry].entry, bytes);
+  }
+
   void Lay(const HfTensor& tensor, std::span<const uint8_t> blocks) {
     std::vector<std::vector<uint8_t>> parts;
     for (const SafetensorsEntry& entry : tensor.entries) parts.emplace_back(entry.bytes());
     tensor.lay_out(blocks, parts);
-    for (size_t i = 0; i < parts.size(); ++i) weights_.Write(entry_ + i, parts[i]);
+    for (size_t i = 0; i < parts.size(); ++i) Write(entry_ + i, parts[i]);
   }
 
   // Goes on to the next tensor if the current one is complete. Those without weights may still have
@@ -178,7 +229,8 @@ class HfFolderWriter : public CheckpointWriter {
 
   HfFolderPlan plan_;
   TemporaryFolder folder_;
-  SafetensorsWriter weights_;
+  std::vector<std::unique_ptr<SafetensorsWriter>> files_;
+  std::vector<Place> places_;  // of each entry
   std::vector<std::string> names_;
   std::vector<uint64_t> sizes_;  // bytes of each tensor's blocks
   size_t current_ = 0;           // the tensor being written
@@ -233,8 +285,12 @@ std::string DocumentText(const OrderedJson& json) {
   return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
-uint64_t HfFolderBytes(const HfFolderPlan& folder) {
-  return LayOutSafetensors(EntriesOf(folder), FileMetadata()).file_bytes;
+uint64_t HfFolderBytes(const CheckpointPlan& plan, const HfFolderPlan& folder) {
+  uint64_t bytes = 0;
+  for (const auto& shard : Shards(plan, folder)) {
+    bytes += LayOutSafetensors(shard, FileMetadata()).file_bytes;
+  }
+  return bytes;
 }
 
 std::unique_ptr<CheckpointWriter> CreateHfFolder(const fs::path& path, const CheckpointPlan& plan,

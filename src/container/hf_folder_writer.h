@@ -1,6 +1,9 @@
 // Writing a model folder as Hugging Face's libraries do: <path>/model.safetensors and the small
-// text files beside it. What the tensors of a plan become in the file (themselves, or codes, scales
-// and zeros apart) is for the containers that share this to say. Reading: hf_folder.h.
+// text files beside it. Weights of more than kShardBytes (or CheckpointPlan::split_bytes) go into
+// several files, each as many tensors as fit, in their order: model-00001-of-00003.safetensors ...
+// and model.safetensors.index.json, which says where each lies. What the tensors of a plan become
+// in the file (themselves, or codes, scales and zeros apart) is for the containers that share this
+// to say. Reading: hf_folder.h.
 //
 // The folder appears whole or not at all: everything goes to a temporary folder beside it, which
 // Commit() renames. What lies at `path` before is never touched: only an empty folder may.
@@ -22,6 +25,9 @@
 #include "container/safetensors_writer.h"
 
 namespace halftone {
+
+// The data of one file at most, unless the plan says otherwise: what transformers writes.
+constexpr uint64_t kShardBytes = 5'000'000'000;
 
 // What one tensor of a CheckpointPlan becomes.
 struct HfTensor {
@@ -57,8 +63,8 @@ std::map<std::string, std::string> DocumentsWith(const std::map<std::string, std
 // The text of a JSON document as transformers writes it.
 std::string DocumentText(const OrderedJson& json);
 
-// The exact size of model.safetensors.
-uint64_t HfFolderBytes(const HfFolderPlan& folder);
+// The exact size of all .safetensors files.
+uint64_t HfFolderBytes(const CheckpointPlan& plan, const HfFolderPlan& folder);
 
 // Begins the folder for `plan`, which `folder` lays out. Throws Error (kUsage) where something lies
 // at `path` or the plan cannot be written, kIo.

@@ -75,6 +75,54 @@ TEST_F(HfFolderWriterTest, WritesAPeersFileAgainByteForByte) {
   }
 }
 
+// As transformers names and fills the files: tensors in their order, as many as fit, and one that
+// is larger alone. The index is what json.dumps(index, indent=2, sort_keys=True) prints.
+TEST_F(HfFolderWriterTest, SplitsLargeModels) {
+  CheckpointPlan plan;
+  plan.split_bytes = 16;
+  plan.tensors = {{"z", &F32(), {2}},     {"a", &F32(), {2}},     {"b", &F32(), {1}},
+                  {"large", &F32(), {6}}, {"empty", &F32(), {0}}, {"last", &F16(), {1}}};
+  const std::string data[] = {"zzzzZZZZ", "aaaaAAAA", "bbbb", std::string(24, 'l'), "", "ee"};
+  const auto write = [&] {
+    const auto writer = Plain().create(Path(), plan);
+    for (const std::string& bytes : data) writer->Append(Bytes(bytes));
+    writer->Commit();
+  };
+  write();
+  EXPECT_EQ(ReadBytes(Path() / "model.safetensors.index.json"), R"({
+  "metadata": {
+    "total_size": 46
+  },
+  "weight_map": {
+    "a": "model-00001-of-00004.safetensors",
+    "b": "model-00002-of-00004.safetensors",
+    "empty": "model-00004-of-00004.safetensors",
+    "large": "model-00003-of-00004.safetensors",
+    "last": "model-00004-of-00004.safetensors",
+    "z": "model-00001-of-00004.safetensors"
+  }
+}
+)");
+  uint64_t size = 0;
+  for (int no = 1; no <= 4; ++no) {
+    size += fs::file_size(Path() / ("model-0000" + std::to_string(no) + "-of-00004.safetensors"));
+  }
+  EXPECT_EQ(Plain().file_bytes(plan), size);
+  EXPECT_FALSE(fs::exists(Path() / "model.safetensors"));
+  const Checkpoint checkpoint = OpenCheckpoint(Path());
+  EXPECT_EQ(checkpoint.file_bytes, size);
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const auto bytes = checkpoint.Get(plan.tensors[i].name).data;
+    EXPECT_EQ(std::string(bytes.begin(), bytes.end()), data[i]);
+  }
+  // What fits into one is not split.
+  fs::remove_all(Path());
+  plan.split_bytes = 46;
+  write();
+  EXPECT_TRUE(fs::exists(Path() / "model.safetensors"));
+  EXPECT_FALSE(fs::exists(Path() / "model.safetensors.index.json"));
+}
+
 TEST_F(HfFolderWriterTest, LaysOnePlannedTensorOutAsSeveral) {
   CheckpointPlan plan;
   plan.tensors = {{"w", &F16(), {2, 3}}, {"n", &F16(), {1}}, {"empty", &F16(), {0, 4}}};
@@ -90,7 +138,7 @@ TEST_F(HfFolderWriterTest, LaysOnePlannedTensorOutAsSeveral) {
     parts[0] = {7};
   };
   layout.tensors.push_back({{{"empty.state", u8, {1}}}, state});
-  const uint64_t promised = HfFolderBytes(layout);
+  const uint64_t promised = HfFolderBytes(plan, layout);
   const auto writer = CreateHfFolder(Path(), plan, layout);
   writer->Append(Bytes("aAbBc"));
   writer->Append(Bytes("CdDeEfF"));

@@ -86,7 +86,7 @@ Checkpoint Open(const std::filesystem::path& path) {
   return parts.Finish("gptq");
 }
 
-uint64_t FileBytes(const CheckpointPlan& plan) { return HfFolderBytes(LayOutGptq(plan)); }
+uint64_t FileBytes(const CheckpointPlan& plan) { return HfFolderBytes(plan, LayOutGptq(plan)); }
 
 std::unique_ptr<CheckpointWriter> Create(const std::filesystem::path& path,
                                          const CheckpointPlan& plan) {

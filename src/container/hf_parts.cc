@@ -68,6 +68,7 @@ Checkpoint HfParts::Finish(std::string_view container) {
   checkpoint.dialect = Dialect::kHuggingFace;
   checkpoint.file_bytes = folder_.file_bytes;
   checkpoint.documents = folder_.documents;
+  checkpoint.mapped = folder_.mapped;
   for (size_t i = 0; i < folder_.tensors.size(); ++i) {
     if (const auto weight = weights_.find(i); weight != weights_.end()) {
       checkpoint.tensors.push_back(weight->second);

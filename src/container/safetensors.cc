@@ -18,6 +18,7 @@ Checkpoint Open(const std::filesystem::path& path) {
   checkpoint.dialect = Dialect::kHuggingFace;
   checkpoint.file_bytes = folder.file_bytes;
   checkpoint.documents = std::move(folder.documents);
+  checkpoint.mapped = std::move(folder.mapped);
   checkpoint.tensors.reserve(folder.tensors.size());
   for (SafetensorsTensor& source : folder.tensors) {
     Tensor tensor;
@@ -44,7 +45,7 @@ HfFolderPlan LayOut(const CheckpointPlan& plan) {
   return folder;
 }
 
-uint64_t FileBytes(const CheckpointPlan& plan) { return HfFolderBytes(LayOut(plan)); }
+uint64_t FileBytes(const CheckpointPlan& plan) { return HfFolderBytes(plan, LayOut(plan)); }
 
 std::unique_ptr<CheckpointWriter> Create(const std::filesystem::path& path,
                                          const CheckpointPlan& plan) {

@@ -318,6 +318,7 @@ SafetensorsFile ReadSafetensors(const std::filesystem::path& path) {
   SafetensorsFile file;
   file.path = path.string();
   file.file_bytes = mapped->bytes().size();
+  file.mapped = mapped;
   const std::string_view text = cursor.Text(header_bytes, "the header");
   std::vector<Entry> entries = ParseHeader(cursor, text, file.metadata);
 

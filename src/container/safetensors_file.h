@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/mapped_file.h"
 #include "grid/grid.h"
 
 namespace halftone {
@@ -53,6 +54,7 @@ struct SafetensorsTensor {
 struct SafetensorsFile {
   std::string path;
   uint64_t file_bytes = 0;
+  std::shared_ptr<const MappedFile> mapped;
   std::map<std::string, std::string> metadata;
   std::vector<SafetensorsTensor> tensors;  // in the order of their data
 };

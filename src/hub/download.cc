@@ -119,6 +119,7 @@ class IncompleteFile {
 struct Piece {
   uint64_t begin = 0, end = 0;
   std::vector<uint8_t> bytes;
+  bool done = false;  // the thread that fetches it has finished
   bool complete() const { return bytes.size() == end - begin; }
 };
 
@@ -159,7 +160,7 @@ class Pieces {
   }
 
  private:
-  bool FirstComplete() const { return !pieces_.empty() && pieces_.front()->complete(); }
+  bool FirstComplete() const { return !pieces_.empty() && pieces_.front()->done; }
 
   void AppendComplete(IncompleteFile& out, std::unique_lock<std::mutex>& lock) {
     while (FirstComplete()) {
@@ -264,6 +265,10 @@ class Pieces {
       if (short_one ? attempts.Again() : attempts.Again(reply)) continue;
       if (short_one) FailIo("{}: the server sends no more than byte {}", file_.Shown(), from);
       client.FailReply(file_.repo, "file '" + Printable(file_.name) + "'", reply);
+    }
+    {
+      std::lock_guard lock(mutex_);
+      piece.done = true;
     }
     wake_.notify_all();
     return true;

@@ -19,9 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Whoever fills the disk to its last byte breaks more than this download.
-constexpr uint64_t kSpareBytes = uint64_t{64} << 20;
-
 class Pull {
  public:
   Pull(const HubId& id, const HubSettings& settings, Progress* progress)
@@ -89,9 +86,12 @@ class Pull {
     if (missing.empty()) return;
     cache_.Prepare();
     std::vector<RemoteFile> files;
+    if (progress_) progress_->Begin("look up " + id_.repo, static_cast<int64_t>(missing.size()));
     for (const std::string& name : missing) {
       files.push_back(client_->Head(id_.repo, listing_.commit, name));
+      if (progress_) progress_->Advance(static_cast<int64_t>(files.size()));
     }
+    if (progress_) progress_->End();
     CheckSpace(files);
     uint64_t total = 0;
     for (const RemoteFile& file : files) total += file.bytes;
@@ -141,7 +141,7 @@ class Pull {
     }
     std::error_code error;
     const fs::space_info space = fs::space(cache_.root(), error);
-    if (error || needed == 0 || needed + kSpareBytes <= space.available) return;
+    if (error || needed == 0 || needed <= space.available) return;
     FailIo(
         "{}: {} more bytes are needed in {}, which has {} left; HF_HUB_CACHE names another place",
         id_.repo, needed, cache_.root().string(), space.available);

@@ -62,6 +62,7 @@ class Planner {
       if (!HasPlace(source, t, rewrite_.container->dialect)) continue;
       Job job{&t, {t.tensor.grid, false, ""}, {}};
       fates_.push_back(Choose(t.tensor, job.choice, pool));
+      source.checkpoint.GiveBackPages();
       rewrite_.jobs.push_back(std::move(job));
     }
     if (!is_gguf_) {
@@ -70,6 +71,7 @@ class Planner {
     }
     ListTensors(rewrite_);
     CheckStorable(rewrite_);
+    rewrite_.file.split_bytes = options_.split_bytes;
     rewrite_.file.metadata = source.metadata;
     NameFileType();
     rewrite_.file.documents = DocumentsFor(source, *rewrite_.container, rewrite_.file.tensors);
@@ -249,6 +251,7 @@ void AddWeights(const Source& source, const GgufTensor& tensor, ThreadPool& pool
     values.resize(static_cast<size_t>(count * cols));
     DecodeRows(source, loaded, r, r + count, pool, values.data());
     for (const float value : values) sum.weight += static_cast<double>(value) * value;
+    source.checkpoint.GiveBackPages();
   }
 }
 
@@ -274,9 +277,9 @@ ConvertReport Convert(const std::string& input, const std::string& output,
   ThreadPool pool(options.threads);
   const ConvertPlan plan = Planner(input, options).Make(pool);
   const RewritePlan& rewrite = plan.rewrite;
-  CheckOutput(input, output, *rewrite.container);
+  CheckOutput(input, output, rewrite);
   ConvertReport report{MakeReport(rewrite, output)};
-  RewriteWriter writer(rewrite, output);
+  RewriteWriter writer(rewrite, output, options.progress);
   Progress* progress = options.progress;
   if (progress) {
     progress->Begin("convert to " + std::string(rewrite.container->name),

@@ -217,6 +217,7 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
   ListTensors(rewrite);
   if (options.act_order) KeepOrders(plan);
   CheckStorable(rewrite);
+  rewrite.file.split_bytes = options.split_bytes;
   rewrite.file.documents = DocumentsFor(*rewrite.source, *rewrite.container, rewrite.file.tensors);
   Metadata& metadata = rewrite.file.metadata;
   metadata = rewrite.source->metadata;
@@ -301,7 +302,7 @@ void RoundStreamed(const QuantizePlan& plan, const std::string& output,
                    const QuantizeOptions& options, QuantizeReport& report) {
   const RewritePlan& rewrite = plan.rewrite;
   ThreadPool pool(options.threads);
-  RewriteWriter writer(rewrite, output);
+  RewriteWriter writer(rewrite, output, options.progress);
   Progress* progress = options.progress;
   if (progress) progress->Begin("quantize to " + GridText(options), rewrite.source->parameters);
   int64_t done = 0;
@@ -366,7 +367,7 @@ struct Prepared {
 Prepared Prepare(const std::shared_ptr<const Source>& source, const std::string& input,
                  const std::string& output, const QuantizeOptions& options) {
   Prepared prepared{MakePlan(source, options), {}, ""};
-  if (!output.empty()) CheckOutput(input, output, *prepared.plan.rewrite.container);
+  if (!output.empty()) CheckOutput(input, output, prepared.plan.rewrite);
   const Needs needs = prepared.plan.recipe.needs();
   const bool by_target = HasTarget(options);
   const bool reads_text = needs >= Needs::kGram || by_target ||

@@ -94,12 +94,19 @@ void CheckStorable(const RewritePlan& plan) {
   }
 }
 
-void CheckOutput(const std::string& input, const std::string& output, const Container& container) {
+std::string OpenedOutput(const RewritePlan& plan, const std::string& output) {
+  if (output.empty() || plan.container->opened == nullptr) return output;
+  return plan.container->opened(output, plan.file);
+}
+
+void CheckOutput(const std::string& input, const std::string& output, const RewritePlan& plan) {
   std::error_code error;
-  if (std::filesystem::equivalent(input, output, error)) {
-    FailUsage("{}: the output is the input", output);
+  for (const std::string& written : {output, OpenedOutput(plan, output)}) {
+    if (std::filesystem::equivalent(input, written, error)) {
+      FailUsage("{}: the output is the input", written);
+    }
   }
-  if (container.dialect == Dialect::kGguf && std::filesystem::is_directory(output, error)) {
+  if (plan.container->dialect == Dialect::kGguf && std::filesystem::is_directory(output, error)) {
     FailUsage("{}: the output is a folder, expected a file name", output);
   }
 }
@@ -116,7 +123,7 @@ std::optional<uint32_t> MostlyFileType(const RewritePlan& plan) {
 
 QuantizeReport MakeReport(const RewritePlan& plan, const std::string& output) {
   QuantizeReport report;
-  report.output = output;
+  report.output = OpenedOutput(plan, output);
   report.container = plan.container->name;
   report.file_bytes = plan.container->file_bytes(plan.file);
   for (const Job& job : plan.jobs) {
@@ -136,8 +143,10 @@ QuantizeReport MakeReport(const RewritePlan& plan, const std::string& output) {
   return report;
 }
 
-RewriteWriter::RewriteWriter(const RewritePlan& plan, const std::string& output)
+RewriteWriter::RewriteWriter(const RewritePlan& plan, const std::string& output, Progress* progress)
     : plan_(plan),
+      output_(output),
+      progress_(progress),
       writer_(plan.container->create(output, plan.file)),
       waiting_(plan.jobs.size()),
       ready_(plan.jobs.size()) {
@@ -154,7 +163,17 @@ void RewriteWriter::Advance() {
       waiting_[next_] = {};
       continue;
     }
-    Write(RowsInOrder(*job.source));
+    if (!PlaceInDialect(*plan_.source, *job.source, plan_.container->dialect).same_bytes()) {
+      Write(RowsInOrder(*job.source));
+      continue;
+    }
+    ForKeptBytes(*plan_.source, *job.source, plan_.container->dialect,
+                 [&](std::span<const uint8_t> piece) {
+                   writer_->Append(piece);
+                   plan_.source->checkpoint.GiveBackPages();
+                   if (progress_ == nullptr || !progress_->Cancelled()) return;
+                   throw Error(Error::Kind::kCancelled, output_ + ": cancelled");
+                 });
   }
 }
 
@@ -181,7 +200,10 @@ void RewriteWriter::Put(size_t job, std::vector<uint8_t> blocks) {
 }
 
 void RewriteWriter::Append(std::span<const uint8_t> piece, bool last) {
-  if (plan_.container->dialect == Dialect::kGguf) {
+  plan_.source->checkpoint.GiveBackPages();
+  const Job& job = plan_.jobs[next_];
+  const DialectPlace place = PlaceInDialect(*plan_.source, *job.source, plan_.container->dialect);
+  if (place.same_bytes() && place.permuted_heads == 0) {
     writer_->Append(piece);
     if (!last) return;
     ++next_;

@@ -48,8 +48,11 @@ const Container& ChooseContainer(const std::string& name, const Grid& grid);
 // Throws Error (kUsage) if the container cannot hold one of the plan's tensors.
 void CheckStorable(const RewritePlan& plan);
 
+// What to open of what is written at `output`.
+std::string OpenedOutput(const RewritePlan& plan, const std::string& output);
+
 // Throws Error (kUsage) if the output is the input, or a folder where a file is to be written.
-void CheckOutput(const std::string& input, const std::string& output, const Container& container);
+void CheckOutput(const std::string& input, const std::string& output, const RewritePlan& plan);
 
 // general.file_type of the grid that most weights are on; none if that has none.
 std::optional<uint32_t> MostlyFileType(const RewritePlan& plan);
@@ -60,7 +63,8 @@ QuantizeReport MakeReport(const RewritePlan& plan, const std::string& output);
 // Writes the plan's tensors in their order, whatever order they are finished in.
 class RewriteWriter {
  public:
-  RewriteWriter(const RewritePlan& plan, const std::string& output);
+  // Copying asks `progress` (null: nobody) whether to go on, and throws Error (kCancelled).
+  RewriteWriter(const RewritePlan& plan, const std::string& output, Progress* progress = nullptr);
 
   // All blocks of a quantized job's tensor, in GGUF order. Tensors that are not quantized are
   // copied when their turn comes.
@@ -78,6 +82,8 @@ class RewriteWriter {
   void Write(std::vector<uint8_t> blocks);
 
   const RewritePlan& plan_;
+  std::string output_;
+  Progress* progress_;
   std::unique_ptr<CheckpointWriter> writer_;
   std::vector<std::vector<uint8_t>> waiting_;  // by job
   std::vector<bool> ready_;

@@ -13,10 +13,18 @@
 namespace halftone {
 namespace {
 
-// The folder's own name, also for "." and a trailing slash.
+constexpr uint64_t kPieceBytes = uint64_t{16} << 20;
+
+// The folder's own name, also for "." and a trailing slash; in the hub's cache, where that is a
+// commit (models--ORG--NAME/snapshots/COMMIT), the repository's.
 std::string ModelName(const std::string& path) {
-  const auto absolute = std::filesystem::absolute(path).lexically_normal();
-  return absolute.has_filename() ? absolute.filename() : absolute.parent_path().filename();
+  auto folder = std::filesystem::absolute(path).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  const std::string repo = folder.parent_path().parent_path().filename();
+  if (folder.parent_path().filename() == "snapshots" && repo.starts_with("models--")) {
+    return repo.substr(repo.rfind("--") + 2);
+  }
+  return folder.filename();
 }
 
 ModelShape ShapeOf(const Metadata& metadata, const std::string& path) {
@@ -160,6 +168,7 @@ Checkpoint AsGguf(const Source& source) {
   checkpoint.dialect = Dialect::kGguf;
   checkpoint.file_bytes = source.checkpoint.file_bytes;
   checkpoint.metadata = source.metadata;
+  checkpoint.mapped = source.checkpoint.mapped;
   for (const GgufTensor& t : source.tensors) {
     Tensor tensor = t.tensor;
     if (t.permuted_heads > 0) {
@@ -219,6 +228,40 @@ std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor,
   blocks.resize(file_grid.RowBytes(n));
   file_grid.Encode(values.data(), n, nullptr, blocks.data());
   return blocks;
+}
+
+void ForKeptBytes(const Source& source, const GgufTensor& tensor, Dialect dialect,
+                  const std::function<void(std::span<const uint8_t> piece)>& take) {
+  const int64_t heads = PlaceInDialect(source, tensor, dialect).permuted_heads;
+  const bool moves = heads > 0 || tensor.permuted_heads > 0;
+  GgufTensor loaded = tensor;
+  loaded.tensor = Loaded(tensor.tensor);
+  const Tensor& t = loaded.tensor;
+  if (moves && t.shape.size() <= 1) {
+    take(InFileOrder(source, loaded, dialect, *t.grid, *t.grid, RowsInOrder(loaded)));
+    return;
+  }
+  const int64_t rows = t.rows();
+  const auto row_bytes = std::max<uint64_t>(1, t.row_bytes());
+  const auto step = static_cast<int64_t>(std::max<uint64_t>(1, kPieceBytes / row_bytes));
+  // Which row in GGUF's order comes at each place of the file.
+  std::vector<int64_t> gguf_row(heads > 0 ? static_cast<size_t>(rows) : 0);
+  for (int64_t r = 0; r < rows && heads > 0; ++r) gguf_row[SourceRow(r, rows, heads)] = r;
+  std::vector<uint8_t> piece;
+  for (int64_t begin = 0; begin < rows; begin += step) {
+    const int64_t end = std::min(rows, begin + step);
+    if (!moves) {
+      take(t.data.subspan(static_cast<uint64_t>(begin) * t.row_bytes(),
+                          static_cast<uint64_t>(end - begin) * t.row_bytes()));
+      continue;
+    }
+    piece.clear();
+    for (int64_t r = begin; r < end; ++r) {
+      const uint8_t* row = RowInOrder(loaded, heads > 0 ? gguf_row[r] : r);
+      piece.insert(piece.end(), row, row + t.row_bytes());
+    }
+    take(piece);
+  }
 }
 
 }  // namespace halftone

@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,6 +52,9 @@ struct DialectPlace {
   int64_t permuted_heads = 0;      // whose rows are in another order than in GGUF
   bool widened = false;  // GGUF has it in f32 whatever it was: norms with an offset, routers
   float offset = 0;      // that GGUF's values are larger by
+
+  // Whether the bytes are GGUF's but for the order of rows.
+  bool same_bytes() const { return names.size() == 1 && !widened; }
 };
 DialectPlace PlaceInDialect(const Source& source, const GgufTensor& tensor, Dialect dialect);
 
@@ -61,5 +66,10 @@ bool HasPlace(const Source& source, const GgufTensor& tensor, Dialect dialect);
 std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,
                                  const Grid& grid, const Grid& file_grid,
                                  std::vector<uint8_t> blocks);
+
+// Hands out the bytes of a tensor that is copied, in the order of the dialect, in pieces of some
+// megabytes: the tensor may be larger than memory.
+void ForKeptBytes(const Source& source, const GgufTensor& tensor, Dialect dialect,
+                  const std::function<void(std::span<const uint8_t> piece)>& take);
 
 }  // namespace halftone

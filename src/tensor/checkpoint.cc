@@ -16,4 +16,8 @@ const Tensor& Checkpoint::Get(std::string_view name) const {
   FailFormat("{}: tensor '{}' is missing", path, name);
 }
 
+void Checkpoint::GiveBackPages() const {
+  for (const auto& file : mapped) file->GiveBackPages();
+}
+
 }  // namespace halftone

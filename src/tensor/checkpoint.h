@@ -3,11 +3,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/mapped_file.h"
 #include "tensor/metadata.h"
 #include "tensor/tensor.h"
 
@@ -32,11 +34,16 @@ struct Checkpoint {
   // Set where the linear layers whose rows have one scale and 8-bit codes are to be multiplied as
   // LLM.int8() does (Ops::PrepareInt8), with this threshold.
   std::optional<float> int8_threshold;
+  // The files that the tensors' data lie in.
+  std::vector<std::shared_ptr<const MappedFile>> mapped;
 
   // Null where there is none.
   const Tensor* Find(std::string_view name) const;
   // Throws Error (kFormat) "<path>: tensor '<name>' is missing".
   const Tensor& Get(std::string_view name) const;
+
+  // Gives back the memory that reading the mapped files has taken (base/mapped_file.h).
+  void GiveBackPages() const;
 };
 
 }  // namespace halftone

@@ -23,9 +23,10 @@
 namespace halftone {
 
 struct Finished {
-  int code = -1;           // the exit code, or -1 if a signal ended it
-  int signal = 0;          // the signal that ended it, or 0
-  double cpu_seconds = 0;  // of all threads; wall time tells how busy the machine is
+  int code = -1;            // the exit code, or -1 if a signal ended it
+  int signal = 0;           // the signal that ended it, or 0
+  double cpu_seconds = 0;   // of all threads; wall time tells how busy the machine is
+  uint64_t peak_bytes = 0;  // held in memory, mapped pages of files included
   std::string out;
   std::string err;
 };
@@ -94,6 +95,7 @@ inline Finished Await(pid_t child, double timeout, const std::function<void(pid_
     finished.cpu_seconds +=
         static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
   }
+  finished.peak_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
   if (WIFEXITED(status)) finished.code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) finished.signal = WTERMSIG(status);
   return finished;

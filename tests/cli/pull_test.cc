@@ -89,6 +89,22 @@ TEST_F(PullTest, EveryCommandTakesTheName) {
   }
 }
 
+// A folder in the cache has a commit for its name; the model keeps its own.
+TEST_F(PullTest, AFolderBecomesAFileThatIsNamedLikeTheRepository) {
+  ASSERT_EQ(Run({"convert", model_, "-o", Path("folder"), "--container", "safetensors"}).code, 0);
+  std::map<std::string, FakeHub::File> files;
+  for (const auto& entry : fs::directory_iterator(Path("folder"))) {
+    const std::string name = entry.path().filename();
+    files[name] = {ReadBytes(entry.path()), name.ends_with(".safetensors")};
+  }
+  const FakeHub hub(files, "someone/Tiny-1.0");
+  RunOptions options;
+  options.environment = {{"HF_ENDPOINT", hub.url()}};
+  const Finished run = Run({"convert", "someone/Tiny-1.0", "-o", Path("out.gguf")}, options);
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_NE(Run({"inspect", Path("out.gguf")}).out.find("Tiny-1.0\n"), std::string::npos);
+}
+
 TEST_F(PullTest, APathIsAPath) {
   fs::create_directories(fs::path(Path("org")));
   RunOptions here;

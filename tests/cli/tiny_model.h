@@ -82,9 +82,8 @@ struct TinyModel {
     return values;
   }
 
-  // The whole file, all tensors in f32.
-  std::string Bytes() const {
-    constexpr size_t kAlignment = 32;
+  // The file up to the tensors' data.
+  std::string Head() const {
     const auto tensors = Tensors();
     ByteBuilder keys;
     const uint64_t count = AddKeys(keys);
@@ -95,14 +94,29 @@ struct TinyModel {
       file.Text(name + ".weight").U32(static_cast<uint32_t>(shape.size()));
       for (size_t d = shape.size(); d-- > 0;) file.U64(static_cast<uint64_t>(shape[d]));
       file.U32(0).U64(offset);  // f32
-      offset += (Count(shape) * 4 + kAlignment - 1) / kAlignment * kAlignment;
+      offset += DataBytes(shape);
     }
-    for (const auto& [name, shape] : tensors) {
+    return file.PadTo(kAlignment).bytes();
+  }
+
+  // The whole file, all tensors in f32.
+  std::string Bytes() const {
+    ByteBuilder file;
+    file.Raw(Head());
+    for (const auto& [name, shape] : Tensors()) {
       file.PadTo(kAlignment);
       const auto values = Values(name, static_cast<int64_t>(Count(shape)));
       file.Raw({reinterpret_cast<const char*>(values.data()), values.size() * 4});
     }
     return file.PadTo(kAlignment).bytes();
+  }
+
+  // The file with zeros for all data, as a hole: it takes no room on the disk.
+  void WriteSparse(const std::filesystem::path& path) const {
+    std::ofstream(path, std::ios::binary) << Head();
+    uint64_t bytes = std::filesystem::file_size(path);
+    for (const auto& [name, shape] : Tensors()) bytes += DataBytes(shape);
+    std::filesystem::resize_file(path, bytes);
   }
 
   static uint64_t Count(const std::vector<int64_t>& shape) {
@@ -112,6 +126,12 @@ struct TinyModel {
   }
 
  private:
+  static constexpr size_t kAlignment = 32;
+
+  static uint64_t DataBytes(const std::vector<int64_t>& shape) {
+    return (Count(shape) * 4 + kAlignment - 1) / kAlignment * kAlignment;
+  }
+
   // The metadata; returns how many keys there are.
   uint64_t AddKeys(ByteBuilder& file) const {
     enum : uint32_t { kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8, kArray = 9 };
