@@ -19,9 +19,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::AllOf;
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::ContainsRegex;
 using testing::MatchesRegex;
 using testing::Not;
 using testing::StartsWith;
