@@ -54,6 +54,7 @@ TEST_F(TerminalTest, ShowsProgressInOneLine) {
       if (line.find(" %") == std::string::npos) continue;
       ++drawn;
       EXPECT_LE(Columns(line), columns) << line;  // with the ^C that the terminal shows
+      if (line.find(" 0 %") != std::string::npos) continue;  // nothing done, nothing foretold
       static const std::map<int, const char*> kForms = {
           {20, "calibrate +[0-9]+ %"},
           {40, "calibra(te|…) +[0-9]+ %  [0-9.kM]+/s  [0-9.:]+( s)? left"},
