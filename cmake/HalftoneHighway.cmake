@@ -15,3 +15,9 @@ else()
   target_include_directories(halftone_highway SYSTEM PUBLIC ${highway})
   target_compile_definitions(halftone_highway PUBLIC HWY_STATIC_DEFINE)
 endif()
+
+# Every 64-bit Arm processor has NEON, so that nothing is chosen at run time there. What Highway could
+# choose besides does not fit: vectors of SVE can be neither members nor elements of arrays.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  add_compile_definitions(HWY_COMPILE_ONLY_STATIC TOOLCHAIN_MISS_SYS_AUXV_H)
+endif()
