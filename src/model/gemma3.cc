@@ -3,6 +3,7 @@
 // these turn their positions by another base than the sixth.
 
 #include "model/architecture.h"
+#include "model/usual_roles.h"
 
 namespace halftone {
 namespace {
@@ -23,21 +24,21 @@ constexpr HfClass kClasses[] = {
 };
 
 constexpr RoleName kRoles[] = {
-    {Role::kTokenEmbedding, false, "token_embd", "model.embed_tokens"},
-    {Role::kOutputNorm, false, "output_norm", "model.norm"},
-    {Role::kOutput, false, "output", "lm_head", RowOrder::kSame, /*optional=*/true},
-    {Role::kAttentionNorm, true, "attn_norm", "input_layernorm"},
-    {Role::kQuery, true, "attn_q", "self_attn.q_proj"},
-    {Role::kKey, true, "attn_k", "self_attn.k_proj"},
-    {Role::kValue, true, "attn_v", "self_attn.v_proj"},
-    {Role::kQueryNorm, true, "attn_q_norm", "self_attn.q_norm"},
-    {Role::kKeyNorm, true, "attn_k_norm", "self_attn.k_norm"},
-    {Role::kAttentionOutput, true, "attn_output", "self_attn.o_proj"},
+    usual::kTokenEmbedding,
+    usual::kOutputNorm,
+    usual::kOutput,
+    usual::kAttentionNorm,
+    usual::kQuery,
+    usual::kKey,
+    usual::kValue,
+    usual::kQueryNorm,
+    usual::kKeyNorm,
+    usual::kAttentionOutput,
     {Role::kAttentionPostNorm, true, "post_attention_norm", "post_attention_layernorm"},
     {Role::kFeedForwardNorm, true, "ffn_norm", "pre_feedforward_layernorm"},
-    {Role::kGate, true, "ffn_gate", "mlp.gate_proj"},
-    {Role::kUp, true, "ffn_up", "mlp.up_proj"},
-    {Role::kDown, true, "ffn_down", "mlp.down_proj"},
+    usual::kGate,
+    usual::kUp,
+    usual::kDown,
     {Role::kFeedForwardPostNorm, true, "post_ffw_norm", "post_feedforward_layernorm"},
 };
 

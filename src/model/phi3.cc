@@ -3,6 +3,7 @@
 // factor of its own (Ding et al. 2024, arXiv:2402.13753). llama.cpp ignores the window.
 
 #include "model/architecture.h"
+#include "model/usual_roles.h"
 
 namespace halftone {
 namespace {
@@ -16,17 +17,17 @@ constexpr HfClass kClasses[] = {
 };
 
 constexpr RoleName kRoles[] = {
-    {Role::kTokenEmbedding, false, "token_embd", "model.embed_tokens"},
-    {Role::kOutputNorm, false, "output_norm", "model.norm"},
-    {Role::kOutput, false, "output", "lm_head", RowOrder::kSame, /*optional=*/true},
+    usual::kTokenEmbedding,
+    usual::kOutputNorm,
+    usual::kOutput,
     {Role::kRopeFactorsLong, false, "rope_factors_long", "", RowOrder::kSame, /*optional=*/true},
     {Role::kRopeFactorsShort, false, "rope_factors_short", "", RowOrder::kSame, /*optional=*/true},
-    {Role::kAttentionNorm, true, "attn_norm", "input_layernorm"},
+    usual::kAttentionNorm,
     {Role::kQueryKeyValue, true, "attn_qkv", "self_attn.qkv_proj"},
-    {Role::kAttentionOutput, true, "attn_output", "self_attn.o_proj"},
-    {Role::kFeedForwardNorm, true, "ffn_norm", "post_attention_layernorm"},
+    usual::kAttentionOutput,
+    usual::kFeedForwardNorm,
     {Role::kGateUp, true, "ffn_up", "mlp.gate_up_proj"},
-    {Role::kDown, true, "ffn_down", "mlp.down_proj"},
+    usual::kDown,
 };
 
 }  // namespace

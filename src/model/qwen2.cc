@@ -2,6 +2,7 @@
 // arXiv:2407.10671). llama.cpp knows no window for this architecture.
 
 #include "model/architecture.h"
+#include "model/usual_roles.h"
 
 namespace halftone {
 namespace {
@@ -14,18 +15,9 @@ constexpr HfClass kClasses[] = {
 };
 
 constexpr RoleName kRoles[] = {
-    {Role::kTokenEmbedding, false, "token_embd", "model.embed_tokens"},
-    {Role::kOutputNorm, false, "output_norm", "model.norm"},
-    {Role::kOutput, false, "output", "lm_head", RowOrder::kSame, /*optional=*/true},
-    {Role::kAttentionNorm, true, "attn_norm", "input_layernorm"},
-    {Role::kQuery, true, "attn_q", "self_attn.q_proj"},
-    {Role::kKey, true, "attn_k", "self_attn.k_proj"},
-    {Role::kValue, true, "attn_v", "self_attn.v_proj"},
-    {Role::kAttentionOutput, true, "attn_output", "self_attn.o_proj"},
-    {Role::kFeedForwardNorm, true, "ffn_norm", "post_attention_layernorm"},
-    {Role::kGate, true, "ffn_gate", "mlp.gate_proj"},
-    {Role::kUp, true, "ffn_up", "mlp.up_proj"},
-    {Role::kDown, true, "ffn_down", "mlp.down_proj"},
+    usual::kTokenEmbedding,  usual::kOutputNorm, usual::kOutput, usual::kAttentionNorm,
+    usual::kQuery,           usual::kKey,        usual::kValue,  usual::kAttentionOutput,
+    usual::kFeedForwardNorm, usual::kGate,       usual::kUp,     usual::kDown,
 };
 
 }  // namespace

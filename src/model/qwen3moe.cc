@@ -2,6 +2,7 @@
 // llama.cpp always lets the weights of the chosen experts sum to 1.
 
 #include "model/architecture.h"
+#include "model/usual_roles.h"
 
 namespace halftone {
 namespace {
@@ -16,17 +17,17 @@ constexpr HfClass kClasses[] = {
 };
 
 constexpr RoleName kRoles[] = {
-    {Role::kTokenEmbedding, false, "token_embd", "model.embed_tokens"},
-    {Role::kOutputNorm, false, "output_norm", "model.norm"},
-    {Role::kOutput, false, "output", "lm_head", RowOrder::kSame, /*optional=*/true},
-    {Role::kAttentionNorm, true, "attn_norm", "input_layernorm"},
-    {Role::kQuery, true, "attn_q", "self_attn.q_proj"},
-    {Role::kKey, true, "attn_k", "self_attn.k_proj"},
-    {Role::kValue, true, "attn_v", "self_attn.v_proj"},
-    {Role::kQueryNorm, true, "attn_q_norm", "self_attn.q_norm"},
-    {Role::kKeyNorm, true, "attn_k_norm", "self_attn.k_norm"},
-    {Role::kAttentionOutput, true, "attn_output", "self_attn.o_proj"},
-    {Role::kFeedForwardNorm, true, "ffn_norm", "post_attention_layernorm"},
+    usual::kTokenEmbedding,
+    usual::kOutputNorm,
+    usual::kOutput,
+    usual::kAttentionNorm,
+    usual::kQuery,
+    usual::kKey,
+    usual::kValue,
+    usual::kQueryNorm,
+    usual::kKeyNorm,
+    usual::kAttentionOutput,
+    usual::kFeedForwardNorm,
     {Role::kRouter, true, "ffn_gate_inp", "mlp.gate"},
     {Role::kExpertGate, true, "ffn_gate_exps", "mlp.experts.*.gate_proj"},
     {Role::kExpertUp, true, "ffn_up_exps", "mlp.experts.*.up_proj"},
