@@ -150,7 +150,7 @@ void KeepOrders(QuantizePlan& plan) {
                                  : nullptr);
     if (!sorted) continue;
     std::iota(plan.orders[i]->begin(), plan.orders[i]->end(), 0);
-    rewrite.file.tensors[rewrite.first[i]].order = plan.orders[i];
+    rewrite.file.tensors[job.first].order = plan.orders[i];
   }
 }
 

@@ -42,14 +42,14 @@ void ListTensors(RewritePlan& plan) {
   ThreadPool pool(1);
   const Dialect dialect = plan.container->dialect;
   const Grid* usual = UsualPlainGrid(plan.jobs);
-  for (const Job& job : plan.jobs) {
-    const DialectPlace place = PlaceInDialect(*plan.source, *job.source, dialect);
-    plan.first.push_back(plan.file.tensors.size());
+  for (Job& job : plan.jobs) {
+    job.place = PlaceInDialect(*plan.source, *job.source, dialect);
+    job.first = plan.file.tensors.size();
     TensorPlan tensor{"", job.choice.grid, job.source->tensor.shape,
                       job.choice.quantize ? nullptr : job.source->tensor.order};
-    if (place.widened) tensor.grid = GridOfWidened(job, place.offset, *usual, pool);
-    if (place.names.size() > 1) tensor.shape.erase(tensor.shape.begin());
-    for (const std::string& name : place.names) {
+    if (job.place.widened) tensor.grid = GridOfWidened(job, job.place.offset, *usual, pool);
+    if (job.place.names.size() > 1) tensor.shape.erase(tensor.shape.begin());
+    for (const std::string& name : job.place.names) {
       tensor.name = name;
       plan.file.tensors.push_back(tensor);
     }
@@ -163,31 +163,27 @@ void RewriteWriter::Advance() {
       waiting_[next_] = {};
       continue;
     }
-    if (!PlaceInDialect(*plan_.source, *job.source, plan_.container->dialect).same_bytes()) {
+    if (!job.place.same_bytes()) {
       Write(RowsInOrder(*job.source));
       continue;
     }
-    ForKeptBytes(*plan_.source, *job.source, plan_.container->dialect,
-                 [&](std::span<const uint8_t> piece) {
-                   writer_->Append(piece);
-                   plan_.source->checkpoint.GiveBackPages();
-                   if (progress_ == nullptr || !progress_->Cancelled()) return;
-                   throw Error(Error::Kind::kCancelled, output_ + ": cancelled");
-                 });
+    ForKeptBytes(*job.source, job.place, [&](std::span<const uint8_t> piece) {
+      writer_->Append(piece);
+      plan_.source->checkpoint.GiveBackPages();
+      if (progress_ == nullptr || !progress_->Cancelled()) return;
+      throw Error(Error::Kind::kCancelled, output_ + ": cancelled");
+    });
   }
 }
 
 // All blocks of the job at hand, in GGUF order, to the file's tensors that are its.
 void RewriteWriter::Write(std::vector<uint8_t> blocks) {
   const Job& job = plan_.jobs[next_];
-  const size_t first = plan_.first[next_];
-  const size_t end =
-      next_ + 1 < plan_.first.size() ? plan_.first[next_ + 1] : plan_.file.tensors.size();
-  blocks = InFileOrder(*plan_.source, *job.source, plan_.container->dialect, *job.choice.grid,
-                       *plan_.file.tensors[first].grid, std::move(blocks));
+  blocks = InFileOrder(*job.source, job.place, *job.choice.grid,
+                       *plan_.file.tensors[job.first].grid, std::move(blocks));
   std::span<const uint8_t> rest = blocks;
-  for (size_t i = first; i < end; ++i) {
-    const uint64_t bytes = rest.size() / (end - i);
+  for (size_t left = job.place.names.size(); left > 0; --left) {
+    const uint64_t bytes = rest.size() / left;
     writer_->Append(rest.first(bytes));
     rest = rest.subspan(bytes);
   }
@@ -201,8 +197,7 @@ void RewriteWriter::Put(size_t job, std::vector<uint8_t> blocks) {
 
 void RewriteWriter::Append(std::span<const uint8_t> piece, bool last) {
   plan_.source->checkpoint.GiveBackPages();
-  const Job& job = plan_.jobs[next_];
-  const DialectPlace place = PlaceInDialect(*plan_.source, *job.source, plan_.container->dialect);
+  const DialectPlace& place = plan_.jobs[next_].place;
   if (place.same_bytes() && place.permuted_heads == 0) {
     writer_->Append(piece);
     if (!last) return;

@@ -22,6 +22,9 @@ struct Job {
   const GgufTensor* source = nullptr;
   TensorChoice choice;
   std::vector<float> importance;  // [matrices, cols] or empty
+  // Set by ListTensors: how it lies in the file, and the first of the file's tensors that are its.
+  DialectPlace place = {};
+  size_t first = 0;
 };
 
 struct RewritePlan {
@@ -29,7 +32,6 @@ struct RewritePlan {
   const Container* container = nullptr;
   std::vector<Job> jobs;  // in file order
   CheckpointPlan file;    // its tensors are the jobs' in their order: one each, several of experts
-  std::vector<size_t> first;  // of each job's among the file's tensors
 };
 
 // The file's tensors, of jobs that are known. What GGUF has in f32 whatever it was (norms with an

@@ -213,10 +213,9 @@ bool HasPlace(const Source& source, const GgufTensor& tensor, Dialect dialect) {
   return !place || !place->role->hf.empty();
 }
 
-std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,
+std::vector<uint8_t> InFileOrder(const GgufTensor& tensor, const DialectPlace& place,
                                  const Grid& grid, const Grid& file_grid,
                                  std::vector<uint8_t> blocks) {
-  const DialectPlace place = PlaceInDialect(source, tensor, dialect);
   if (place.permuted_heads > 0) {
     blocks = Reordered(tensor.tensor, grid, blocks, place.permuted_heads, false);
   }
@@ -230,15 +229,15 @@ std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor,
   return blocks;
 }
 
-void ForKeptBytes(const Source& source, const GgufTensor& tensor, Dialect dialect,
+void ForKeptBytes(const GgufTensor& tensor, const DialectPlace& place,
                   const std::function<void(std::span<const uint8_t> piece)>& take) {
-  const int64_t heads = PlaceInDialect(source, tensor, dialect).permuted_heads;
+  const int64_t heads = place.permuted_heads;
   const bool moves = heads > 0 || tensor.permuted_heads > 0;
   GgufTensor loaded = tensor;
   loaded.tensor = Loaded(tensor.tensor);
   const Tensor& t = loaded.tensor;
   if (moves && t.shape.size() <= 1) {
-    take(InFileOrder(source, loaded, dialect, *t.grid, *t.grid, RowsInOrder(loaded)));
+    take(InFileOrder(loaded, place, *t.grid, *t.grid, RowsInOrder(loaded)));
     return;
   }
   const int64_t rows = t.rows();

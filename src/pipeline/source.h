@@ -63,13 +63,13 @@ bool HasPlace(const Source& source, const GgufTensor& tensor, Dialect dialect);
 
 // Blocks on `grid` of a tensor's rows, which come in GGUF's order and with its values, as the
 // dialect has them, on `file_grid` where values have an offset there.
-std::vector<uint8_t> InFileOrder(const Source& source, const GgufTensor& tensor, Dialect dialect,
+std::vector<uint8_t> InFileOrder(const GgufTensor& tensor, const DialectPlace& place,
                                  const Grid& grid, const Grid& file_grid,
                                  std::vector<uint8_t> blocks);
 
-// Hands out the bytes of a tensor that is copied, in the order of the dialect, in pieces of some
-// megabytes: the tensor may be larger than memory.
-void ForKeptBytes(const Source& source, const GgufTensor& tensor, Dialect dialect,
+// Hands out the bytes of a tensor that is copied, of a place with the same bytes, in the order of
+// the dialect, in pieces of some megabytes: the tensor may be larger than memory.
+void ForKeptBytes(const GgufTensor& tensor, const DialectPlace& place,
                   const std::function<void(std::span<const uint8_t> piece)>& take);
 
 }  // namespace halftone
