@@ -42,7 +42,8 @@ struct Checkpoint {
   // Throws Error (kFormat) "<path>: tensor '<name>' is missing".
   const Tensor& Get(std::string_view name) const;
 
-  // Gives back the memory that reading the mapped files has taken (base/mapped_file.h).
+  // Gives back the memory that reading the mapped files has taken (base/mapped_file.h). Those of a
+  // small model stay.
   void GiveBackPages() const;
 };
 

@@ -51,19 +51,19 @@ struct DotCodes256 {
     const float taken = (step * kForm.offset + minimum) * x->sum[g];
     sum = _mm256_sub_ps(sum, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
-  HT_INLINE void operator()(int j, __m256i codes) { Add(j, Products(j, codes)); }
+  HT_INLINE void operator()(int j, __m256i codes) {
+    const __m256 step = kForm.group == 32 ? _mm256_permutevar8x32_ps(low, _mm256_set1_epi32(j))
+                                          : SpreadPair(j < 4 ? low : high, j);
+    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Products(j, codes)), step, sum);
+  }
   HT_INLINE __m256 Sum() const { return sum; }
 
  private:
-  HT_INLINE void Add(int j, __m256i products) {
-    const __m256 step = kForm.group == 32 ? _mm256_permutevar8x32_ps(low, _mm256_set1_epi32(j))
-                                          : SpreadPair(j < 4 ? low : high, j);
-    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), step, sum);
-  }
   HT_INLINE __m256i Products(int j, __m256i codes) const {
     const __m256i sums = Product::template Of<kForm.wide>(codes, Load256(x->codes + 32 * j));
-    if ((x->large & (1u << j)) == 0) [[likely]]
+    if ((x->large & (1u << j)) == 0) [[likely]] {
       return sums;
+    }
     const __m256i high = Product::template Of<kForm.wide>(codes, Load256(x->high + 32 * j));
     return _mm256_add_epi32(sums, _mm256_slli_epi32(high, 7));
   }
@@ -100,7 +100,10 @@ struct DotCodes512 {
   HT_INLINE void Minima(__m512 m) { sum = _mm512_fnmadd_ps(m, _mm512_loadu_ps(x->sum16), sum); }
   HT_INLINE void Clear() {}
   HT_INLINE void One(int g, __m256i codes, float step, float minimum) {
-    AddOne(g, Products(g, codes), step, minimum);
+    others = _mm256_fmadd_ps(_mm256_cvtepi32_ps(Products(g, codes)),
+                             _mm256_set1_ps(step * x->scale), others);
+    const float taken = (step * kForm.offset + minimum) * x->sum[g];
+    others = _mm256_sub_ps(others, _mm256_zextps128_ps256(_mm_set_ss(taken)));
   }
   HT_INLINE void operator()(int j, __m256i codes) {
     if (j % 2 == 0) {
@@ -110,7 +113,14 @@ struct DotCodes512 {
     const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(first), codes, 1);
     Pair(j / 2, kForm.wide ? _mm512_xor_si512(both, _mm512_set1_epi8(-128)) : both);
   }
-  HT_INLINE void Pair(int p, __m512i codes) { Add(p, Products(p, codes)); }
+  HT_INLINE void Pair(int p, __m512i codes) {
+    const __m512i lanes = kForm.group == 32
+                              ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+                              : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __m512i group = _mm512_add_epi32(lanes, _mm512_set1_epi32(64 * p / kForm.group));
+    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(Products(p, codes)),
+                          _mm512_permutexvar_ps(group, steps), sum);
+  }
   HT_INLINE __m256 Sum() const {
     return _mm256_add_ps(_mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1)),
                          others);
@@ -119,13 +129,6 @@ struct DotCodes512 {
  private:
   HT_INLINE void Take(__m256 m, const float* sums) {
     others = _mm256_fnmadd_ps(m, _mm256_load_ps(sums), others);
-  }
-  HT_INLINE void Add(int p, __m512i products) {
-    const __m512i lanes = kForm.group == 32
-                              ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
-                              : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    const __m512i group = _mm512_add_epi32(lanes, _mm512_set1_epi32(64 * p / kForm.group));
-    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_permutexvar_ps(group, steps), sum);
   }
   HT_INLINE bool Large(int p) const { return (x->large & (3u << 2 * p)) != 0; }
   HT_INLINE __m512i Products(int p, __m512i codes) const {
@@ -142,11 +145,6 @@ struct DotCodes512 {
         _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, Load256(x->high + 32 * g));
     return _mm256_dpbusd_epi32(_mm256_slli_epi32(sums, 7), codes, Load256(x->codes + 32 * g));
   }
-  HT_INLINE void AddOne(int g, __m256i products, float step, float minimum) {
-    others = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_set1_ps(step * x->scale), others);
-    const float taken = (step * kForm.offset + minimum) * x->sum[g];
-    others = _mm256_sub_ps(others, _mm256_zextps128_ps256(_mm_set_ss(taken)));
-  }
 };
 
 #endif
@@ -162,11 +160,9 @@ void DotRowsOfCodes(const Grid& grid, const uint8_t* rows, int64_t row_bytes, in
   const int64_t steps = cols / kRoundedColumns, rest = cols % kRoundedColumns;
   const int64_t step_bytes = row_bytes / RoundedBlocks(cols);
   const int64_t apart = (count + 3) / 4;
-  const int64_t at[] = {0, std::min(apart, count - 1), std::min(2 * apart, count - 1),
-                        std::min(3 * apart, count - 1)};
   for (int64_t r = 0; r < apart; ++r) {
     int64_t row[4];
-    for (int i = 0; i < 4; ++i) row[i] = std::min(at[i] + r, count - 1);
+    for (int i = 0; i < 4; ++i) row[i] = std::min(i * apart + r, count - 1);
     Sink sa(x), sb(x), sc(x), se(x);
     C a(grid, rows + row[0] * row_bytes, 0);
     C b(grid, rows + row[1] * row_bytes, 0);

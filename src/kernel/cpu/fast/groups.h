@@ -80,16 +80,7 @@ struct GroupParts {
         bytes(grid.bytes),
         header(grid.bytes - grid.block * grid.grouped->bits / 8) {}
 
-  HT_INLINE float Step(const uint8_t* block) const {
-    if (scale == Real::kF16) return Half256(block) * after;
-    uint32_t bits = 0;
-    if (scale == Real::kF32) {
-      std::memcpy(&bits, block, 4);
-    } else {
-      std::memcpy(reinterpret_cast<uint8_t*>(&bits) + 2, block, 2);
-    }
-    return std::bit_cast<float>(bits) * after;
-  }
+  HT_INLINE float Step(const uint8_t* block) const { return _mm_cvtss_f32(Steps<1>(block)); }
   // The steps of kBlocks blocks, at most four, in the first lanes.
   template <int kBlocks>
   HT_INLINE __m128 Steps(const uint8_t* blocks) const {
