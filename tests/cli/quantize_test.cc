@@ -19,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::AllOf;
-using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::MatchesRegex;
@@ -113,7 +112,8 @@ TEST_F(QuantizeCliTest, SaysWhatItDid) {
   EXPECT_EQ(run.code, 0);
   EXPECT_THAT(run.out, AllOf(HasSubstr("Q4_K"), HasSubstr(Path("out.gguf") + ": "),
                              HasSubstr("bits per weight (q4_k_m, rtn, gguf)")));
-  EXPECT_THAT(run.err, ContainsRegex("took [0-9.]+ s\n$"));
+  // On a slow machine with progress before it.
+  EXPECT_THAT(run.err, MatchesRegex("(halftone: [a-z ]+: [^\n]+\n)*took [0-9.]+ s\n"));
   EXPECT_EQ((run.out + run.err).find('\033'), std::string::npos);
   Arguments all = Quantize("out.gguf");
   all.push_back("--all");

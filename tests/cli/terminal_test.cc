@@ -3,6 +3,7 @@
 
 #include "tests/cli/terminal.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -54,13 +55,15 @@ TEST_F(TerminalTest, ShowsProgressInOneLine) {
       if (line.find(" %") == std::string::npos) continue;
       ++drawn;
       EXPECT_LE(Columns(line), columns) << line;  // with the ^C that the terminal shows
-      if (line.find(" 0 %") != std::string::npos) continue;  // nothing done, nothing foretold
       static const std::map<int, const char*> kForms = {
           {20, "calibrate +[0-9]+ %"},
           {40, "calibra(te|…) +[0-9]+ %  [0-9.kM]+/s  [0-9.:]+( s)? left"},
           {80, "calibrate  [^ ]+  +[0-9]+ %  [0-9.kM]+/s  [0-9.:]+( s)? left"},
           {200, "calibrate  [^ ]+  +[0-9]+ %  [0-9.kM]+/s  [0-9.:]+( s)? left"}};
-      ASSERT_THAT(line, MatchesRegex(kForms.at(columns) + std::string("(\\^C)?")));
+      // While nothing is done nothing is foretold.
+      static constexpr char kNothingYet[] = "calib[a-z]*…?(  [^ ]+)? +0 %  [0-9.:]+( s)?";
+      ASSERT_THAT(line,
+                  MatchesRegex(fmt::format("({}|{})(\\^C)?", kForms.at(columns), kNothingYet)));
     }
     EXPECT_GE(drawn, 2);
     // The bar is gone before the message comes.
