@@ -77,6 +77,11 @@ struct ScoreForm {
   int64_t window = 0;  // the last positions that a token sees, its own included; 0: all
 };
 
+// c [m, n] from sums over k.
+struct ProductShape {
+  int64_t m = 0, n = 0, k = 0;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -124,7 +129,8 @@ class Ops {
 
   // Rotates pairs of each head's first 2 * pairs values of x [positions.size(), heads, head_dim] in
   // place. Pair i of token t turns by positions[t] * inverse_frequency[i]; the f32 products and the
-  // sine and cosine follow torch's order: angle = f32(position) * f32(inverse_frequency).
+  // sine and cosine follow torch's order: angle = f32(position) * f32(inverse_frequency). Negative
+  // frequencies turn back, as the derivatives of what was turned want it.
   virtual void Rope(float* x, std::span<const int64_t> positions, int64_t heads, int64_t head_dim,
                     const Rotation& rotation) = 0;
 
@@ -179,6 +185,50 @@ class Ops {
   // [tokens, each].
   virtual void SumRows(const float* x, std::span<const int32_t> rows, const float* weights,
                        int64_t each, int64_t width, float* y) = 0;
+
+  // ---- Training. "d" before a name stands for the derivative of the loss by it; weights on a grid
+  // are constants. ----
+
+  // dx[t, i] += sum_o dy[t, o] * w[o, i], whatever MatMul does with its inputs. Throws Error
+  // (kUnsupported) for a matrix of PrepareInt8.
+  virtual void MatMulBack(const Matrix& w, const float* dy, int64_t tokens, float* dx) = 0;
+
+  // Products of plain matrices, which may change from call to call.
+  // y[t, r] = sum_i x[t, i] * w[r, i]   x: [tokens, cols], w: [rows, cols], y: [tokens, rows].
+  virtual void Multiply(const float* w, int64_t rows, int64_t cols, const float* x, int64_t tokens,
+                        float* y) = 0;
+  // c[m, n] += factor * sum_k a[m, k] * b[k, n].
+  virtual void AddProduct(const float* a, const float* b, const ProductShape& shape, float factor,
+                          float* c) = 0;
+  // c[m, n] += factor * sum_k a[k, m] * b[k, n].
+  virtual void AddTurnedProduct(const float* a, const float* b, const ProductShape& shape,
+                                float factor, float* c) = 0;
+
+  // dx of RmsNorm: with s = 1 / sqrt(mean_i x^2 + eps),
+  //   dx[i] = s * weight[i] * dy[i] - x[i] * s^3 / width * sum_j x[j] * weight[j] * dy[j].
+  // dx may be dy.
+  virtual void RmsNormBack(const float* x, const float* weight, float eps, const float* dy,
+                           int64_t tokens, int64_t width, float* dx) = 0;
+
+  // dq, dk and dv of Attention for whole sequences, which lie one behind the other and begin at
+  // position 0; q, k and v are what Attention was given and kept in f32. Shapes as there.
+  virtual void AttentionBack(std::span<const int64_t> lengths, const AttentionShape& shape,
+                             const float* q, const float* k, const float* v, const ScoreForm& form,
+                             const float* dout, float* dq, float* dk, float* dv) = 0;
+
+  // dgate and dup of y = silu(gate) * up and y = gelu(gate) * up. dup may be dy.
+  virtual void SiluMultiplyBack(const float* gate, const float* up, const float* dy, int64_t n,
+                                float* dgate, float* dup) = 0;
+  virtual void GeluMultiplyBack(const float* gate, const float* up, const float* dy, int64_t n,
+                                float* dgate, float* dup) = 0;
+
+  // dx[i] = dy[i] * (1 - (y[i] / cap)^2), of y = SoftCap(x), in place.
+  virtual void SoftCapBack(const float* y, float cap, int64_t n, float* dy) = 0;
+
+  // losses[t] = log sum_j exp(logits[t, j]) - logits[t, targets[t]]; the logits [tokens, width]
+  // become the derivatives of factor * the sum of the losses by them.
+  virtual void CrossEntropy(float* logits, std::span<const int32_t> targets, int64_t width,
+                            float factor, double* losses) = 0;
 };
 
 // The grids that a cache can be on, from most to fewest bits.

@@ -12,6 +12,7 @@ CpuOps::CpuOps(int threads, Isa isa, Activations activations)
       isa_(isa),
       vector_(VectorOpsFor(isa)),
       attention_(AttentionOpsFor(isa)),
+      gradient_(GradientOpsFor(isa)),
       int8_(Int8OpsFor(isa)),
       rounded_(activations == Activations::kInt8 && HasRoundedOps(isa) ? &RoundedOpsFor(isa)
                                                                        : nullptr) {}

@@ -9,8 +9,8 @@
 // integers. So are products with rounded activations (rounded.h), where those are asked for and the
 // grid has them.
 //
-// Its parts: cpu_products.cc, cpu_attention.cc, cpu_experts.cc, and cpu_ops.cc for what goes
-// element by element. One CpuOps serves one caller at a time.
+// Its parts: cpu_products.cc, cpu_attention.cc, cpu_experts.cc, cpu_training.cc, and cpu_ops.cc for
+// what goes element by element. One CpuOps serves one caller at a time.
 
 #pragma once
 
@@ -23,6 +23,7 @@
 #include "base/thread_pool.h"
 #include "kernel/cpu/attention.h"
 #include "kernel/cpu/decode.h"
+#include "kernel/cpu/gradient_ops.h"
 #include "kernel/cpu/int8_ops.h"
 #include "kernel/cpu/isa.h"
 #include "kernel/cpu/rounded.h"
@@ -35,6 +36,9 @@ namespace halftone {
 inline constexpr int64_t kSplitFloats = 16384;
 // Multiply-adds from which on work is cut into more pieces than usual.
 inline constexpr int64_t kManyPiecesWork = 1 << 28;
+
+// Rows of a result that the products of training take together; pieces of them are whole tiles.
+inline constexpr int64_t kTileRows = 6;
 
 constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -69,6 +73,25 @@ class CpuOps : public Ops {
   void GatherRows(const float* x, std::span<const int32_t> rows, int64_t width, float* y) override;
   void SumRows(const float* x, std::span<const int32_t> rows, const float* weights, int64_t each,
                int64_t width, float* y) override;
+  void MatMulBack(const Matrix& w, const float* dy, int64_t tokens, float* dx) override;
+  void Multiply(const float* w, int64_t rows, int64_t cols, const float* x, int64_t tokens,
+                float* y) override;
+  void AddProduct(const float* a, const float* b, const ProductShape& shape, float factor,
+                  float* c) override;
+  void AddTurnedProduct(const float* a, const float* b, const ProductShape& shape, float factor,
+                        float* c) override;
+  void RmsNormBack(const float* x, const float* weight, float eps, const float* dy, int64_t tokens,
+                   int64_t width, float* dx) override;
+  void AttentionBack(std::span<const int64_t> lengths, const AttentionShape& shape, const float* q,
+                     const float* k, const float* v, const ScoreForm& form, const float* dout,
+                     float* dq, float* dk, float* dv) override;
+  void SiluMultiplyBack(const float* gate, const float* up, const float* dy, int64_t n,
+                        float* dgate, float* dup) override;
+  void GeluMultiplyBack(const float* gate, const float* up, const float* dy, int64_t n,
+                        float* dgate, float* dup) override;
+  void SoftCapBack(const float* y, float cap, int64_t n, float* dy) override;
+  void CrossEntropy(float* logits, std::span<const int32_t> targets, int64_t width, float factor,
+                    double* losses) override;
 
  private:
   // Cosines and sines of the positions, `pairs` each.
@@ -109,6 +132,7 @@ class CpuOps : public Ops {
   Isa isa_;
   const VectorOps& vector_;
   const AttentionOps& attention_;
+  const GradientOps& gradient_;
   const Int8Ops& int8_;
   const RoundedOps* rounded_;         // null where activations are not rounded
   std::shared_ptr<float[]> scratch_;  // [threads, scratch_floats_]
@@ -119,8 +143,13 @@ class CpuOps : public Ops {
   std::shared_ptr<float[]> rounded_blocks_;
   int64_t rounded_count_ = 0;                      // blocks that fit there
   std::vector<float> turned_left_, turned_right_;  // of AddOuterProducts
-  // Two, since some models turn their local and global layers at different speeds.
-  std::array<RopeTable, 2> rope_tables_;
+  // Of MatMulBack: decoded rows, and inputs in the order of a matrix's blocks.
+  std::shared_ptr<float[]> panel_;
+  int64_t panel_floats_ = 0;
+  std::vector<float> ordered_;
+  std::vector<float> head_keys_, head_values_;  // of AttentionBack, [tokens, heads, head_dim]
+  // Some models turn their local and global layers at different speeds, and training all back.
+  std::array<RopeTable, 4> rope_tables_;
   size_t oldest_rope_table_ = 0;
 };
 

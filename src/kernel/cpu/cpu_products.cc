@@ -20,6 +20,8 @@ constexpr int64_t kStripRows = 8;
 
 // Tokens that a panel multiplies before it moves on: their blocks stay in the second-level cache.
 constexpr int64_t kTokenBlock = 512;
+// Rows that MatMulBack decodes together.
+constexpr int64_t kBackRows = 128;
 // Floats of scratch for a panel, before the sums of its tokens.
 constexpr auto kPanelScratch = static_cast<int64_t>(sizeof(Panel) / sizeof(float));
 
@@ -234,6 +236,46 @@ void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float*
         weights = scratch;
       }
       vector_.dot_panel(weights, stride, n, x, w.cols, tokens, w.cols, y + r, w.rows);
+    }
+  });
+}
+
+// Rows are decoded once for all tokens, by all threads, then multiplied by them.
+void CpuOps::MatMulBack(const Matrix& matrix, const float* dy, int64_t tokens, float* dx) {
+  const CpuMatrix& w = Ours(matrix);
+  if (w.int8) FailUnsupported("a matrix for LLM.int8() has no derivatives");
+  const auto* order = w.tensor.order.get();
+  float* to = dx;
+  if (order != nullptr) {
+    ordered_.assign(static_cast<size_t>(tokens * w.cols), 0.0f);
+    to = ordered_.data();
+  }
+  const int64_t stride = w.floats != nullptr ? w.cols : w.stride;
+  if (w.floats == nullptr && kBackRows * stride > panel_floats_) {
+    panel_floats_ = kBackRows * stride;
+    panel_ = AllocateAligned(panel_floats_);
+  }
+  for (int64_t r = 0; r < w.rows; r += kBackRows) {
+    const int64_t n = std::min(kBackRows, w.rows - r);
+    const float* weights = w.floats + r * w.cols;
+    if (w.floats == nullptr) {
+      Split(n, 1, n * w.cols * 4, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; ++i) {
+          w.kernels.decode(*w.tensor.grid, w.tensor.row(r + i).data(), w.cols,
+                           panel_.get() + i * stride);
+        }
+      });
+      weights = panel_.get();
+    }
+    Split(tokens, kTileRows, n * w.cols * tokens, [&](int64_t begin, int64_t end, int) {
+      gradient_.add_product({dy + begin * w.rows + r, w.rows}, {weights, stride}, end - begin,
+                            w.cols, n, 1.0f, to + begin * w.cols, w.cols);
+    });
+  }
+  if (order == nullptr) return;
+  Split(tokens, 1, tokens * w.cols, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t p = 0; p < w.cols; ++p) dx[t * w.cols + (*order)[p]] += to[t * w.cols + p];
     }
   });
 }

@@ -1,0 +1,192 @@
+// Training of CpuOps: the derivatives of what the other parts compute, but for MatMulBack
+// (cpu_products.cc), and products of plain matrices.
+
+#include <algorithm>
+
+#include "kernel/cpu/cpu_ops.h"
+
+namespace halftone {
+namespace {
+
+constexpr int64_t kColumnUnit = 64;  // of a result, that one thread has
+constexpr int64_t kQueryBlock = 48;  // queries of AttentionBack that meet a head's keys together
+
+}  // namespace
+
+void CpuOps::Multiply(const float* w, int64_t rows, int64_t cols, const float* x, int64_t tokens,
+                      float* y) {
+  Split(tokens, kTileRows, rows * cols * tokens, [&](int64_t begin, int64_t end, int) {
+    vector_.dot_panel(w, cols, rows, x + begin * cols, cols, end - begin, cols, y + begin * rows,
+                      rows);
+  });
+}
+
+void CpuOps::AddProduct(const float* a, const float* b, const ProductShape& s, float factor,
+                        float* c) {
+  Split(s.m, kTileRows, s.m * s.n * s.k, [&](int64_t begin, int64_t end, int) {
+    gradient_.add_product({a + begin * s.k, s.k}, {b, s.n}, end - begin, s.n, s.k, factor,
+                          c + begin * s.n, s.n);
+  });
+}
+
+void CpuOps::AddTurnedProduct(const float* a, const float* b, const ProductShape& s, float factor,
+                              float* c) {
+  Split(s.n, kColumnUnit, s.m * s.n * s.k, [&](int64_t begin, int64_t end, int) {
+    gradient_.add_product({a, 1, s.m}, {b + begin, s.n}, s.m, end - begin, s.k, factor, c + begin,
+                          s.n);
+  });
+}
+
+void CpuOps::RmsNormBack(const float* x, const float* weight, float eps, const float* dy,
+                         int64_t tokens, int64_t width, float* dx) {
+  Split(tokens, 1, tokens * width * 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      gradient_.rms_norm_back(x + t * width, weight, eps, dy + t * width, width, dx + t * width);
+    }
+  });
+}
+
+void CpuOps::SiluMultiplyBack(const float* gate, const float* up, const float* dy, int64_t n,
+                              float* dgate, float* dup) {
+  Split(n, 16, n * 8, [&](int64_t begin, int64_t end, int) {
+    gradient_.silu_multiply_back(gate + begin, up + begin, dy + begin, end - begin, dgate + begin,
+                                 dup + begin);
+  });
+}
+
+void CpuOps::GeluMultiplyBack(const float* gate, const float* up, const float* dy, int64_t n,
+                              float* dgate, float* dup) {
+  Split(n, 16, n * 8, [&](int64_t begin, int64_t end, int) {
+    gradient_.gelu_multiply_back(gate + begin, up + begin, dy + begin, end - begin, dgate + begin,
+                                 dup + begin);
+  });
+}
+
+void CpuOps::SoftCapBack(const float* y, float cap, int64_t n, float* dy) {
+  Split(n, 16, n, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float share = y[i] / cap;
+      dy[i] *= 1 - share * share;
+    }
+  });
+}
+
+void CpuOps::CrossEntropy(float* logits, std::span<const int32_t> targets, int64_t width,
+                          float factor, double* losses) {
+  const auto tokens = static_cast<int64_t>(targets.size());
+  Split(tokens, 1, tokens * width * 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      losses[t] = gradient_.cross_entropy(logits + t * width, width, targets[t], factor);
+    }
+  });
+}
+
+namespace {
+
+// What one head of one sequence needs. Rows of q, dout and dq are `q_row` floats apart, those of k
+// and v `kv_row`, those of dk and dv, which are this query head's alone, `q_row`.
+struct HeadBack {
+  const VectorOps& vector;
+  const GradientOps& gradient;
+  int64_t length, head_dim, q_row, kv_row;
+  const ScoreForm& form;
+  const float *q, *k, *v, *dout;
+  float *dq, *dk, *dv;
+  float* scratch;  // [3, kQueryBlock, length]
+
+  // Queries [begin, end).
+  void Run(int64_t begin, int64_t end) const {
+    const int64_t rows = end - begin;
+    const int64_t first = FirstSeen(begin), seen = end - first;
+    float* weights = scratch;
+    float* derivatives = weights + kQueryBlock * length;
+    float* slopes = derivatives + kQueryBlock * length;
+    const float* keys = k + first * kv_row;
+    const float* values = v + first * kv_row;
+    const float* queries = q + begin * q_row;
+    const float* douts = dout + begin * q_row;
+    vector.dot_panel(keys, kv_row, seen, queries, q_row, rows, head_dim, weights, length);
+    vector.dot_panel(values, kv_row, seen, douts, q_row, rows, head_dim, derivatives, length);
+    for (int64_t i = 0; i < rows; ++i) {
+      // What this query sees is [skip, limit) of what the block does.
+      const int64_t skip = FirstSeen(begin + i) - first, limit = begin + i + 1 - first;
+      float* w = weights + i * length;
+      float* dw = derivatives + i * length;
+      gradient.soften(w + skip, limit - skip, form.scale, form.softcap, slopes);
+      gradient.soften_back(w + skip, form.softcap != 0 ? slopes : nullptr, limit - skip, dw + skip);
+      for (float* row : {w, dw}) {
+        std::fill(row, row + skip, 0.0f);
+        std::fill(row + limit, row + seen, 0.0f);
+      }
+    }
+    for (int64_t i = 0; i < rows; ++i) std::fill_n(dq + (begin + i) * q_row, head_dim, 0.0f);
+    gradient.add_product({derivatives, length}, {keys, kv_row}, rows, head_dim, seen, form.scale,
+                         dq + begin * q_row, q_row);
+    gradient.add_product({derivatives, 1, length}, {queries, q_row}, seen, head_dim, rows,
+                         form.scale, dk + first * q_row, q_row);
+    gradient.add_product({weights, 1, length}, {douts, q_row}, seen, head_dim, rows, 1.0f,
+                         dv + first * q_row, q_row);
+  }
+
+  int64_t FirstSeen(int64_t position) const {
+    return form.window > 0 ? std::max<int64_t>(0, position + 1 - form.window) : 0;
+  }
+};
+
+}  // namespace
+
+// Each query head has keys and values of its own to add to; those of a group are summed then.
+void CpuOps::AttentionBack(std::span<const int64_t> lengths, const AttentionShape& shape,
+                           const float* q, const float* k, const float* v, const ScoreForm& form,
+                           const float* dout, float* dq, float* dk, float* dv) {
+  const int64_t dim = shape.head_dim, q_row = shape.heads * dim, kv_row = shape.kv_heads * dim;
+  int64_t tokens = 0, longest = 0;
+  std::vector<int64_t> begins;
+  for (const int64_t length : lengths) {
+    begins.push_back(tokens);
+    tokens += length;
+    longest = std::max(longest, length);
+  }
+  head_keys_.assign(static_cast<size_t>(tokens * q_row), 0.0f);
+  head_values_.assign(static_cast<size_t>(tokens * q_row), 0.0f);
+  ReserveScratch(3 * kQueryBlock * longest);
+  const int64_t group = shape.heads / shape.kv_heads;
+  pool_.For(std::ssize(lengths) * shape.heads, [&](int64_t piece, int thread) {
+    const int64_t head = piece % shape.heads;
+    const int64_t begin = begins[static_cast<size_t>(piece / shape.heads)];
+    const int64_t length = lengths[static_cast<size_t>(piece / shape.heads)];
+    const int64_t at = begin * q_row + head * dim, kv_at = begin * kv_row + head / group * dim;
+    const HeadBack back{vector_,
+                        gradient_,
+                        length,
+                        dim,
+                        q_row,
+                        kv_row,
+                        form,
+                        q + at,
+                        k + kv_at,
+                        v + kv_at,
+                        dout + at,
+                        dq + at,
+                        head_keys_.data() + at,
+                        head_values_.data() + at,
+                        Scratch(thread)};
+    for (int64_t i = 0; i < length; i += kQueryBlock) {
+      back.Run(i, std::min(length, i + kQueryBlock));
+    }
+  });
+  Split(tokens, 1, tokens * q_row, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (const auto& [from, to] : {std::pair(head_keys_.data(), dk), {head_values_.data(), dv}}) {
+        float* row = to + t * kv_row;
+        std::fill_n(row, kv_row, 0.0f);
+        for (int64_t h = 0; h < shape.heads; ++h) {
+          const float* part = from + t * q_row + h * dim;
+          for (int64_t i = 0; i < dim; ++i) row[h / group * dim + i] += part[i];
+        }
+      }
+    }
+  });
+}
+
+}  // namespace halftone
