@@ -20,8 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kWeights = "model.safetensors";
-constexpr std::string_view kIndex = "model.safetensors.index.json";
+constexpr std::string_view kIndexEnding = ".safetensors.index.json";
 constexpr std::string_view kConfig = "config.json";
 
 // Keys of config.json and whole files that say how a checkpoint is quantized.
@@ -57,19 +56,20 @@ std::vector<std::vector<SafetensorsEntry>> Shards(const CheckpointPlan& plan,
   return shards;
 }
 
-std::string ShardName(size_t no, size_t count) {
-  if (count == 1) return std::string(kWeights);
-  return fmt::format("model-{:05}-of-{:05}.safetensors", no + 1, count);
+std::string ShardName(const std::string& weights, size_t no, size_t count) {
+  if (count == 1) return weights + ".safetensors";
+  return fmt::format("{}-{:05}-of-{:05}.safetensors", weights, no + 1, count);
 }
 
 // What lies where, as transformers writes it: names sorted, the sum of all data.
-std::string IndexText(const std::vector<std::vector<SafetensorsEntry>>& shards) {
+std::string IndexText(const std::string& weights,
+                      const std::vector<std::vector<SafetensorsEntry>>& shards) {
   uint64_t total = 0;
   Json map = Json::object();
   for (size_t no = 0; no < shards.size(); ++no) {
     for (const SafetensorsEntry& entry : shards[no]) {
       total += entry.bytes();
-      map[entry.name] = ShardName(no, shards.size());
+      map[entry.name] = ShardName(weights, no, shards.size());
     }
   }
   const Json index = {{"metadata", {{"total_size", total}}}, {"weight_map", map}};
@@ -138,7 +138,7 @@ class TemporaryFolder {
 void CheckDocuments(const std::map<std::string, std::string>& documents) {
   for (const auto& [name, text] : documents) {
     if (name.empty() || name.find('/') != std::string::npos || name == "." || name == ".." ||
-        name == kIndex || name.ends_with(".safetensors")) {
+        name.ends_with(kIndexEnding) || name.ends_with(".safetensors")) {
       FailUsage("'{}' is no name for a file beside the weights", Printable(name));
     }
   }
@@ -150,12 +150,15 @@ class HfFolderWriter : public CheckpointWriter {
       : plan_(std::move(plan_of_folder)), folder_(FolderPath(path)) {
     const auto shards = Shards(plan, plan_);
     for (size_t no = 0; no < shards.size(); ++no) {
-      const std::string name = ShardName(no, shards.size());
+      const std::string name = ShardName(plan_.weights, no, shards.size());
       files_.push_back(std::make_unique<SafetensorsWriter>(
           folder_.path() / name, (folder_.target() / name).string(), shards[no], FileMetadata()));
       for (size_t i = 0; i < shards[no].size(); ++i) places_.push_back({no, i});
     }
-    if (shards.size() > 1) WriteFile(folder_.path() / kIndex, IndexText(shards));
+    if (shards.size() > 1) {
+      WriteFile(folder_.path() / (plan_.weights + std::string(kIndexEnding)),
+                IndexText(plan_.weights, shards));
+    }
     for (const TensorPlan& tensor : plan.tensors) {
       names_.push_back(tensor.name);
       sizes_.push_back(tensor.bytes());

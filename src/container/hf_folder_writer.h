@@ -44,6 +44,7 @@ struct HfTensor {
 struct HfFolderPlan {
   std::vector<HfTensor> tensors;                 // one for each of the CheckpointPlan, in its order
   std::map<std::string, std::string> documents;  // text by file name
+  std::string weights = "model";                 // what the files of the weights are called
 };
 
 // The dtype of a plain grid's numbers; null for other grids and for numbers that safetensors lacks.

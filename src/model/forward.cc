@@ -13,7 +13,7 @@ int64_t InnerWidth(const Hyperparameters& p) {
 
 }  // namespace
 
-Workspace::Workspace(const Hyperparameters& p, Ops& ops, int64_t max_tokens)
+Workspace::Workspace(const Hyperparameters& p, Ops& ops, int64_t max_tokens, Keep keep)
     : max_tokens_(max_tokens),
       residual_(ops.Allocate(max_tokens * p.width)),
       normed_(ops.Allocate(max_tokens * p.width)),
@@ -23,7 +23,16 @@ Workspace::Workspace(const Hyperparameters& p, Ops& ops, int64_t max_tokens)
       value_(ops.Allocate(max_tokens * p.kv_heads * p.head_dim)),
       gate_(ops.Allocate(max_tokens * InnerWidth(p))),
       up_(ops.Allocate(max_tokens * InnerWidth(p))),
-      branch_(ops.Allocate(max_tokens * p.width)) {
+      attention_branch_(ops.Allocate(max_tokens * p.width)) {
+  // A buffer of its own where something is to be kept.
+  const auto beside = [&](const std::shared_ptr<float[]>& other, int64_t width) {
+    return keep == Keep::kLittle ? other : ops.Allocate(max_tokens * width);
+  };
+  query_in_ = beside(query_, p.heads * p.head_dim);
+  key_in_ = beside(key_, p.kv_heads * p.head_dim);
+  gated_ = beside(gate_, InnerWidth(p));
+  feed_forward_branch_ = beside(attention_branch_, p.width);
+  normed_branch_ = beside(attention_branch_, p.width);
   positions_.reserve(static_cast<size_t>(max_tokens));
   if (p.experts == 0) return;
   router_logits_ = ops.Allocate(max_tokens * p.experts);
@@ -78,7 +87,7 @@ int64_t ForwardPass::InputWidth(Stage stage) const {
 
 const float* ForwardPass::Input(const LayerWeights& layer, Stage stage) {
   if (stage == Stage::kAttentionOutput) return w_.attended_.get();
-  if (stage == Stage::kDown) return w_.gate_.get();
+  if (stage == Stage::kDown) return w_.gated_.get();
   const auto& norm = stage == Stage::kAttention ? layer.attention_norm : layer.feed_forward_norm;
   ops_.RmsNorm(w_.residual_.get(), norm.data(), p_.rms_eps, tokens_, p_.width, w_.normed_.get());
   if (stage == Stage::kAttention || layer.experts.empty()) return w_.normed_.get();
@@ -90,7 +99,7 @@ void ForwardPass::SetInput(Stage stage, const float* input, const Routing* routi
   if (routing != nullptr) w_.routing_ = *routing;
   const int64_t rows = routing != nullptr ? routing->rows() : tokens_;
   float* to = stage == Stage::kAttentionOutput ? w_.attended_.get()
-              : stage == Stage::kDown          ? w_.gate_.get()
+              : stage == Stage::kDown          ? w_.gated_.get()
               : routing != nullptr             ? w_.routed_.get()
                                                : w_.normed_.get();
   std::copy_n(input, rows * InputWidth(stage), to);
@@ -120,7 +129,7 @@ void ForwardPass::MultiplyExperts(const LayerWeights& layer, Stage stage) {
                                         {expert.up.weight.get(), w_.up_.get() + at * inner}};
       ops_.MatMulAll(products, w_.routed_.get() + at * p_.width, rows);
     } else {
-      ops_.MatMul(*expert.down.weight, w_.gate_.get() + at * inner, rows,
+      ops_.MatMul(*expert.down.weight, w_.gated_.get() + at * inner, rows,
                   w_.expert_out_.get() + at * p_.width);
     }
   }
@@ -128,9 +137,15 @@ void ForwardPass::MultiplyExperts(const LayerWeights& layer, Stage stage) {
 
 // Runs that turn alike are turned together: with factors for long contexts the sequence's context
 // decides, so that a token's place in it does not.
-void ForwardPass::Rotate(const LayerWeights& layer, float* x, int64_t heads) {
+void ForwardPass::Rotate(const LayerWeights& layer, float* x, int64_t heads, bool back) {
   const auto turn = [&](int64_t begin, int64_t end, bool long_context) {
-    const auto& frequency = m_.inverse_frequency.Of(layer.window > 0, long_context);
+    std::span<const float> frequency = m_.inverse_frequency.Of(layer.window > 0, long_context);
+    std::vector<float> negative;
+    if (back) {
+      negative.assign(frequency.begin(), frequency.end());
+      for (float& f : negative) f = -f;
+      frequency = negative;
+    }
     ops_.Rope(x + begin * heads * p_.head_dim, std::span(w_.positions_).subspan(begin, end - begin),
               heads, p_.head_dim, {m_.rope, frequency, p_.long_rope.magnitude});
   };
@@ -142,13 +157,17 @@ void ForwardPass::Rotate(const LayerWeights& layer, float* x, int64_t heads) {
   }
 }
 
+void ForwardPass::TurnBack(const LayerWeights& layer, float* x, int64_t heads) {
+  Rotate(layer, x, heads, true);
+}
+
 void ForwardPass::Attend(const LayerWeights& layer, int64_t cache_layer) {
   if (!layer.query_norm.empty()) {
-    ops_.RmsNorm(w_.query_.get(), layer.query_norm.data(), p_.rms_eps, tokens_ * p_.heads,
+    ops_.RmsNorm(w_.query_in_.get(), layer.query_norm.data(), p_.rms_eps, tokens_ * p_.heads,
                  p_.head_dim, w_.query_.get());
   }
   if (!layer.key_norm.empty()) {
-    ops_.RmsNorm(w_.key_.get(), layer.key_norm.data(), p_.rms_eps, tokens_ * p_.kv_heads,
+    ops_.RmsNorm(w_.key_in_.get(), layer.key_norm.data(), p_.rms_eps, tokens_ * p_.kv_heads,
                  p_.head_dim, w_.key_.get());
   }
   Rotate(layer, w_.query_.get(), p_.heads);
@@ -158,17 +177,19 @@ void ForwardPass::Attend(const LayerWeights& layer, int64_t cache_layer) {
 }
 
 void ForwardPass::Gate(int64_t count) {
+  if (w_.gated_ != w_.gate_) std::copy_n(w_.gate_.get(), count, w_.gated_.get());
   if (m_.architecture->activation == Activation::kSilu) {
-    ops_.SiluMultiply(w_.gate_.get(), w_.up_.get(), count);
+    ops_.SiluMultiply(w_.gated_.get(), w_.up_.get(), count);
   } else {
-    ops_.GeluMultiply(w_.gate_.get(), w_.up_.get(), count);
+    ops_.GeluMultiply(w_.gated_.get(), w_.up_.get(), count);
   }
 }
 
-void ForwardPass::AddBranch(const std::vector<float>& post_norm) {
-  float* branch = w_.branch_.get();
+void ForwardPass::AddBranch(float* branch, const std::vector<float>& post_norm) {
   if (!post_norm.empty()) {
-    ops_.RmsNorm(branch, post_norm.data(), p_.rms_eps, tokens_, p_.width, branch);
+    float* normed = w_.normed_branch_.get();
+    ops_.RmsNorm(branch, post_norm.data(), p_.rms_eps, tokens_, p_.width, normed);
+    branch = normed;
   }
   ops_.Add(w_.residual_.get(), branch, tokens_ * p_.width);
 }
@@ -177,14 +198,14 @@ void ForwardPass::Apply(const LayerWeights& layer, Stage stage, int64_t cache_la
   const bool experts = !layer.experts.empty();
   switch (stage) {
     case Stage::kAttention:
-      Multiply({{&layer.query, w_.query_.get()},
-                {&layer.key, w_.key_.get()},
+      Multiply({{&layer.query, (layer.query_norm.empty() ? w_.query_ : w_.query_in_).get()},
+                {&layer.key, (layer.key_norm.empty() ? w_.key_ : w_.key_in_).get()},
                 {&layer.value, w_.value_.get()}},
                w_.normed_.get());
       return Attend(layer, cache_layer);
     case Stage::kAttentionOutput:
-      Multiply({{&layer.attention_output, w_.branch_.get()}}, w_.attended_.get());
-      return AddBranch(layer.attention_post_norm);
+      Multiply({{&layer.attention_output, w_.attention_branch_.get()}}, w_.attended_.get());
+      return AddBranch(w_.attention_branch_.get(), layer.attention_post_norm);
     case Stage::kFeedForward:
       if (experts) {
         MultiplyExperts(layer, stage);
@@ -196,11 +217,11 @@ void ForwardPass::Apply(const LayerWeights& layer, Stage stage, int64_t cache_la
       if (experts) {
         MultiplyExperts(layer, stage);
         ops_.SumRows(w_.expert_out_.get(), w_.routing_.row, w_.routing_.weights.data(),
-                     p_.expert.used, p_.width, w_.branch_.get());
+                     p_.expert.used, p_.width, w_.feed_forward_branch_.get());
       } else {
-        Multiply({{&layer.down, w_.branch_.get()}}, w_.gate_.get());
+        Multiply({{&layer.down, w_.feed_forward_branch_.get()}}, w_.gated_.get());
       }
-      return AddBranch(layer.feed_forward_post_norm);
+      return AddBranch(w_.feed_forward_branch_.get(), layer.feed_forward_post_norm);
   }
 }
 
@@ -233,9 +254,39 @@ void ForwardPass::Multiply(std::initializer_list<std::pair<const Linear*, float*
   for (const auto& [linear, y] : linears) products[count++] = {linear->weight.get(), y};
   ops_.MatMulAll({products, count}, x, tokens_);
   for (const auto& [linear, y] : linears) {
-    if (linear->bias.empty()) continue;
-    ops_.AddBias(y, linear->bias.data(), tokens_, linear->weight->rows);
+    if (!linear->bias.empty()) {
+      ops_.AddBias(y, linear->bias.data(), tokens_, linear->weight->rows);
+    }
+    if (linear->low_rank != nullptr) AddLowRank(*linear, x, y);
   }
+}
+
+void ForwardPass::AddLowRank(const Linear& linear, const float* x, float* y) {
+  const LowRank& low = *linear.low_rank;
+  if (w_.max_tokens_ * low.rank > w_.low_rank_floats_) {
+    w_.low_rank_floats_ = w_.max_tokens_ * low.rank;
+    w_.low_rank_ = ops_.Allocate(w_.low_rank_floats_);
+  }
+  ops_.Multiply(low.a, low.rank, linear.weight->cols, x, tokens_, w_.low_rank_.get());
+  ops_.AddProduct(w_.low_rank_.get(), low.b_turned, {tokens_, linear.weight->rows, low.rank},
+                  low.scale, y);
+}
+
+LayerTrace ForwardPass::trace() const {
+  return {w_.query_in_.get(),
+          w_.key_in_.get(),
+          w_.query_.get(),
+          w_.key_.get(),
+          w_.value_.get(),
+          w_.attended_.get(),
+          w_.attention_branch_.get(),
+          w_.feed_forward_branch_.get(),
+          w_.gate_.get(),
+          w_.up_.get(),
+          w_.gated_.get(),
+          w_.router_logits_.get(),
+          w_.routed_.get(),
+          w_.expert_out_.get()};
 }
 
 namespace {

@@ -28,22 +28,49 @@ class Tap {
                              const float* x, int64_t tokens, int64_t cols) = 0;
 };
 
+// Which of a layer's intermediate results stay until the next layer.
+enum class Keep : uint8_t {
+  kLittle,       // what becomes of a result may take its place
+  kForAWayBack,  // what derivatives are made of (LayerTrace)
+};
+
+// What a pass through a layer leaves behind, apart from the residual stream; rows as in Workspace.
+// query_in, key_in, branches and gate are what they were before the norm or gate that follows only
+// if the workspace was made to keep them.
+struct LayerTrace {
+  const float *query_in, *key_in;    // before their norms; where there are none, not set
+  const float *query, *key, *value;  // turned
+  const float* attended;
+  const float *attention_branch, *feed_forward_branch;  // before their norms
+  const float *gate, *up;
+  const float* gated;                                // what meets down
+  const float *router_logits, *routed, *expert_out;  // null without experts
+};
+
 // Buffers of one forward pass, allocated once for the largest batch.
 class Workspace {
  public:
-  Workspace(const Hyperparameters& parameters, Ops& ops, int64_t max_tokens);
+  Workspace(const Hyperparameters& parameters, Ops& ops, int64_t max_tokens,
+            Keep keep = Keep::kLittle);
 
   int64_t max_tokens() const { return max_tokens_; }
 
  private:
   friend class ForwardPass;
   int64_t max_tokens_;
-  std::shared_ptr<float[]> residual_;          // [max_tokens, width]
-  std::shared_ptr<float[]> normed_;            // [max_tokens, width]
-  std::shared_ptr<float[]> query_, attended_;  // [max_tokens, heads * head_dim]
-  std::shared_ptr<float[]> key_, value_;       // [max_tokens, kv_heads * head_dim]
-  std::shared_ptr<float[]> gate_, up_;         // [max_tokens, feed_forward], or of experts
-  std::shared_ptr<float[]> branch_;            // [max_tokens, width]
+  std::shared_ptr<float[]> residual_;  // [max_tokens, width]
+  std::shared_ptr<float[]> normed_;    // [max_tokens, width]
+  // [max_tokens, heads * head_dim] and [max_tokens, kv_heads * head_dim]. Those that are still
+  // without norm may be the same buffers.
+  std::shared_ptr<float[]> query_in_, query_, attended_;
+  std::shared_ptr<float[]> key_in_, key_, value_;
+  // [max_tokens, feed_forward], or of experts; gated_ may be gate_.
+  std::shared_ptr<float[]> gate_, up_, gated_;
+  // [max_tokens, width]; these too may be one.
+  std::shared_ptr<float[]> attention_branch_, feed_forward_branch_, normed_branch_;
+  // Of low-rank products, made when they are first needed: [max_tokens, low_rank_floats_ / that].
+  std::shared_ptr<float[]> low_rank_;
+  int64_t low_rank_floats_ = 0;
   // Of models with experts: [max_tokens, experts], and rows of max_tokens * used.
   std::shared_ptr<float[]> router_logits_, routed_, expert_out_;
   Routing routing_;
@@ -88,19 +115,25 @@ class ForwardPass {
   const Routing& routing() const { return w_.routing_; }
   // Input of kFeedForward before it is routed, [tokens, width].
   const float* normed() const { return w_.normed_.get(); }
+  // Of the layer that the pass went through last.
+  LayerTrace trace() const;
+  // Turns x [tokens, heads, head_dim] back: what the rotation of queries or keys gave becomes what
+  // it was given, derivatives likewise.
+  void TurnBack(const LayerWeights& layer, float* x, int64_t heads);
 
  private:
   void Begin();
-  void Rotate(const LayerWeights& layer, float* x, int64_t heads);
+  void Rotate(const LayerWeights& layer, float* x, int64_t heads, bool back = false);
   void Attend(const LayerWeights& layer, int64_t cache_layer);
   void Route(const LayerWeights& layer);
   void MultiplyExperts(const LayerWeights& layer, Stage stage);
   // The product of gate and up, for so many values.
   void Gate(int64_t count);
   // Adds what attention or feed-forward gave to the residual stream.
-  void AddBranch(const std::vector<float>& post_norm);
+  void AddBranch(float* branch, const std::vector<float>& post_norm);
   // Matrices that share the input x, and where their outputs go.
   void Multiply(std::initializer_list<std::pair<const Linear*, float*>> linears, const float* x);
+  void AddLowRank(const Linear& linear, const float* x, float* y);
 
   const ModelWeights& m_;
   const Hyperparameters& p_;

@@ -202,7 +202,7 @@ LayerWeights FormOf(const LayerWeights& layer) {
   form.feed_forward_post_norm = layer.feed_forward_post_norm;
   form.window = layer.window;
   const auto copy = [](const Linear& from, Linear& to) {
-    to = {from.name, from.first_row, nullptr, from.bias};
+    to = {from.name, from.first_row, nullptr, from.bias, from.low_rank};
   };
   copy(layer.query, form.query);
   copy(layer.key, form.key);

@@ -13,13 +13,24 @@
 
 namespace halftone {
 
+// What LoRA adds to a linear layer: y += scale * B A x (Hu et al. 2021, arXiv:2106.09685). The
+// floats are its owner's, which may change them between passes.
+struct LowRank {
+  int64_t rank = 0;
+  float scale = 1;
+  const float* a = nullptr;         // [rank, cols]
+  const float* b_turned = nullptr;  // [rank, rows]: B's columns one behind the other
+  std::shared_ptr<const void> owner;
+};
+
 // y = W x + b, with the name that calibration and error messages use (GGUF dialect). Several linear
 // layers may be rows of one tensor: query, key and value where they are fused, all experts.
 struct Linear {
-  std::string name;                // of the tensor
-  int64_t first_row = 0;           // of the tensor's rows
-  std::shared_ptr<Matrix> weight;  // null: the layer has no such part
-  std::vector<float> bias;         // [rows] or empty
+  std::string name;                         // of the tensor
+  int64_t first_row = 0;                    // of the tensor's rows
+  std::shared_ptr<Matrix> weight;           // null: the layer has no such part
+  std::vector<float> bias;                  // [rows] or empty
+  std::shared_ptr<const LowRank> low_rank;  // or null
 };
 
 struct Expert {

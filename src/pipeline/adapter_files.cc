@@ -1,0 +1,145 @@
+#include "pipeline/adapter_files.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include "base/error.h"
+#include "pipeline/adapter_formats.h"
+
+namespace halftone {
+namespace {
+
+// The place of row r of a module's rows in Hugging Face's order.
+class RowOrderOf {
+ public:
+  RowOrderOf(const LoadedModel& model, const RolePlace& place, int64_t rows)
+      : rows_(rows),
+        heads_(model.checkpoint.dialect == Dialect::kGguf
+                   ? HeadsOf(place.role->order, model.weights.parameters)
+                   : 0) {}
+  int64_t operator()(int64_t row) const {
+    return heads_ == 0 ? row : SourceRow(row, rows_, heads_);
+  }
+
+ private:
+  int64_t rows_, heads_;
+};
+
+RolePlace PlaceOfLayer(const LoadedModel& model, const std::string& name) {
+  return *PlaceOf(*model.weights.architecture, Dialect::kGguf, name);
+}
+
+// All linear layers that are rows of the tensor of that name, in their order.
+std::vector<const Linear*> LayersNamed(const ModelWeights& model, const RolePlace& place,
+                                       const std::string& name) {
+  std::vector<const Linear*> found;
+  if (place.layer < 0 || place.layer >= std::ssize(model.layers)) return found;
+  for (const Stage stage : kStages) {
+    VisitLinears(model.layers[static_cast<size_t>(place.layer)], stage,
+                 [&](const Linear& linear, int64_t) {
+                   if (linear.name == name) found.push_back(&linear);
+                 });
+  }
+  return found;
+}
+
+bool SameA(const Adapter& adapter, const AdapterPart& left, const AdapterPart& right) {
+  const float* values = adapter.values->data();
+  return left.rank == right.rank &&
+         std::equal(values + left.a, values + left.b_turned, values + right.a);
+}
+
+}  // namespace
+
+std::vector<AdapterModule> ReadAdapterModules(const std::string& path, const ModelWeights& model) {
+  const Architecture& architecture = *model.architecture;
+  return std::filesystem::is_directory(path)
+             ? ReadPeftModules(path, architecture)
+             : ReadGgufModules(path, architecture, model.parameters);
+}
+
+Adapter AdapterFor(const LoadedModel& model, const std::vector<AdapterModule>& modules,
+                   const std::string& source) {
+  Adapter adapter;
+  adapter.values = std::make_shared<std::vector<float>>();
+  for (const AdapterModule& module : modules) {
+    const std::string name = NameInDialect(Dialect::kGguf, module.place);
+    const std::string shown = NameInDialect(Dialect::kHuggingFace, module.place);
+    const auto layers = LayersNamed(model.weights, module.place, name);
+    int64_t rows = 0;
+    for (const Linear* linear : layers) rows += linear->weight->rows;
+    if (layers.empty() || rows != module.rows() || layers[0]->weight->cols != module.cols()) {
+      FailFormat(
+          "{}: '{}' is for a layer of [{}, {}], but {} has {}: it is another model's adapter",
+          source, shown, module.rows(), module.cols(), model.checkpoint.path,
+          layers.empty() ? "none" : ShapeText({{rows, layers[0]->weight->cols}}));
+    }
+    const RowOrderOf order(model, module.place, rows);
+    for (const Linear* linear : layers) {
+      AdapterPart part{
+          name,        linear->first_row, module.rank, linear->weight->rows, linear->weight->cols,
+          module.scale};
+      part.a = adapter.values->size();
+      part.b_turned = part.a + module.a.size();
+      adapter.values->resize(part.a + part.values());
+      float* values = adapter.values->data();
+      std::ranges::copy(module.a, values + part.a);
+      for (int64_t r = 0; r < part.rows; ++r) {
+        const float* from = module.b.data() + order(part.first_row + r) * module.rank;
+        for (int64_t k = 0; k < part.rank; ++k) values[part.b_turned + k * part.rows + r] = from[k];
+      }
+      adapter.parts.push_back(std::move(part));
+    }
+  }
+  return adapter;
+}
+
+std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& adapter) {
+  std::vector<std::vector<const AdapterPart*>> tensors;  // parts of one tensor each
+  std::map<std::string_view, size_t> known;
+  for (const AdapterPart& part : adapter.parts) {
+    const auto [it, fresh] = known.emplace(part.name, tensors.size());
+    if (fresh) tensors.emplace_back();
+    tensors[it->second].push_back(&part);
+  }
+  std::vector<AdapterModule> modules;
+  const float* values = adapter.values->data();
+  for (const auto& parts : tensors) {
+    const AdapterPart& first = *parts[0];
+    const bool shared = std::ranges::all_of(
+        parts, [&](const AdapterPart* part) { return SameA(adapter, first, *part); });
+    AdapterModule module{PlaceOfLayer(model, first.name), 0, first.scale, {}, {}};
+    int64_t rows = 0;
+    for (const Linear* linear : LayersNamed(model.weights, module.place, first.name)) {
+      rows += linear->weight->rows;
+    }
+    for (const AdapterPart* part : parts) {
+      if (shared && part != parts[0]) break;
+      module.rank += part->rank;
+      module.a.insert(module.a.end(), values + part->a, values + part->b_turned);
+    }
+    module.b.resize(static_cast<size_t>(rows * module.rank));
+    const RowOrderOf order(model, module.place, rows);
+    int64_t column = 0;
+    for (const AdapterPart* part : parts) {
+      for (int64_t r = 0; r < part->rows; ++r) {
+        float* to = module.b.data() + order(part->first_row + r) * module.rank + column;
+        for (int64_t k = 0; k < part->rank; ++k) {
+          to[k] = values[part->b_turned + k * part->rows + r] * (part->scale / first.scale);
+        }
+      }
+      if (!shared) column += part->rank;
+    }
+    modules.push_back(std::move(module));
+  }
+  return modules;
+}
+
+Adapter LoadAdapter(const std::string& path, LoadedModel& model) {
+  Adapter adapter = AdapterFor(model, ReadAdapterModules(path, model.weights), path);
+  Attach(adapter, model.weights, path);
+  return adapter;
+}
+
+}  // namespace halftone

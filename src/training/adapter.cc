@@ -1,0 +1,118 @@
+#include "training/adapter.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <random>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "model/dialect.h"
+
+namespace halftone {
+namespace {
+
+// "attn_q" of "blk.3.attn_q.weight", "q_proj" of "model.layers.3.self_attn.q_proj.weight".
+std::string_view LastName(std::string_view name) {
+  const std::string_view module = name.substr(0, name.rfind('.'));
+  return module.substr(module.rfind('.') + 1);
+}
+
+// Calls visit(linear) for each linear layer inside the layers, in their order.
+template <class Model, class Visit>
+void VisitLayers(Model& model, Visit&& visit) {
+  for (auto& layer : model.layers) {
+    for (const Stage stage : kStages) {
+      VisitLinears(layer, stage, [&](auto& linear, int64_t) { visit(linear); });
+    }
+  }
+}
+
+// The names by which a target may mean a layer.
+std::pair<std::string, std::string> NamesOf(const ModelWeights& model, const Linear& linear) {
+  const auto place = PlaceOf(*model.architecture, Dialect::kGguf, linear.name);
+  return {std::string(LastName(linear.name)),
+          place ? std::string(LastName(NameInDialect(Dialect::kHuggingFace, *place))) : ""};
+}
+
+}  // namespace
+
+Adapter MakeAdapter(const ModelWeights& model, const AdapterShape& shape) {
+  if (shape.rank < 1) FailUsage("a rank of {} is none", shape.rank);
+  Adapter adapter;
+  size_t size = 0;
+  std::set<std::string> known, used;
+  VisitLayers(model, [&](const Linear& linear) {
+    const auto [gguf, hf] = NamesOf(model, linear);
+    known.insert(hf.empty() ? gguf : hf);
+    if (!shape.targets.empty()) {
+      const auto target = std::ranges::find_if(
+          shape.targets, [&](const std::string& name) { return name == gguf || name == hf; });
+      if (target == shape.targets.end()) return;
+      used.insert(*target);
+    }
+    AdapterPart part{linear.name,         linear.first_row,
+                     shape.rank,          linear.weight->rows,
+                     linear.weight->cols, shape.alpha / static_cast<float>(shape.rank)};
+    part.a = size;
+    part.b_turned = size + static_cast<size_t>(part.rank * part.cols);
+    size += part.values();
+    adapter.parts.push_back(std::move(part));
+  });
+  for (const std::string& target : shape.targets) {
+    if (!used.contains(target)) {
+      FailUsage("there is no linear layer '{}'; there are {}", target, fmt::join(known, ", "));
+    }
+  }
+  adapter.values = std::make_shared<std::vector<float>>(size);
+  std::mt19937_64 engine(shape.seed);
+  for (const AdapterPart& part : adapter.parts) {
+    const float bound = 1 / std::sqrt(static_cast<float>(part.cols));
+    for (size_t i = part.a; i < part.b_turned; ++i) {
+      // 24 bits of the engine: the same numbers with every standard library.
+      const auto unit = static_cast<float>(engine() >> 40) * 0x1p-23f - 1;
+      (*adapter.values)[i] = unit * bound;
+    }
+  }
+  return adapter;
+}
+
+void Attach(const Adapter& adapter, ModelWeights& model, const std::string& source) {
+  std::map<std::pair<std::string_view, int64_t>, const AdapterPart*> parts;
+  for (const AdapterPart& part : adapter.parts) parts[{part.name, part.first_row}] = &part;
+  VisitLayers(model, [&](Linear& linear) {
+    const auto it = parts.find({linear.name, linear.first_row});
+    if (it == parts.end()) return;
+    const AdapterPart& part = *it->second;
+    if (part.rows != linear.weight->rows || part.cols != linear.weight->cols) {
+      FailFormat("{}: '{}' is for a layer of [{}, {}], but the model's is [{}, {}]", source,
+                 part.name, part.rows, part.cols, linear.weight->rows, linear.weight->cols);
+    }
+    const float* values = adapter.values->data();
+    linear.low_rank = std::make_shared<LowRank>(
+        LowRank{part.rank, part.scale, values + part.a, values + part.b_turned, adapter.values});
+    parts.erase(it);
+  });
+  if (parts.empty()) return;
+  FailFormat("{}: '{}' has no layer in this model: it is another model's adapter", source,
+             parts.begin()->second->name);
+}
+
+LowRankGradients GradientsOf(const Adapter& adapter, const ModelWeights& model,
+                             std::span<float> gradients) {
+  LowRankGradients found;
+  VisitLayers(model, [&](const Linear& linear) {
+    if (linear.low_rank == nullptr) return;
+    for (const AdapterPart& part : adapter.parts) {
+      if (linear.low_rank->a != adapter.values->data() + part.a) continue;
+      found[linear.low_rank.get()] = {&gradients[part.a], &gradients[part.b_turned]};
+    }
+  });
+  return found;
+}
+
+}  // namespace halftone

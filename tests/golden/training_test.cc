@@ -1,0 +1,147 @@
+// One step of training against peft and torch: training/ holds adapters for the small models of
+// architectures/, made by make_gradients.py, and the loss and its derivatives that torch computes.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "container/container.h"
+#include "container/safetensors_file.h"
+#include "halftone/quantize.h"
+#include "model/text_model.h"
+#include "pipeline/adapter_files.h"
+#include "tests/testing/temp_folder.h"
+#include "training/training_pass.h"
+
+namespace halftone {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path Golden() { return fs::path(HALFTONE_SOURCE_DIR) / "tests/golden"; }
+
+std::vector<std::string> Names() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(Golden() / "training")) {
+    if (entry.is_directory()) names.push_back(entry.path().filename());
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+// As make_gradients.py has them.
+TrainingBatch Sequences(int64_t vocabulary) {
+  TrainingBatch batch;
+  for (const auto& [length, skipped] : {std::pair<int64_t, int64_t>{40, 5}, {9, 0}}) {
+    std::vector<int32_t> tokens;
+    for (int64_t i = 0; i < length; ++i) {
+      tokens.push_back(static_cast<int32_t>((7 * i * i + 3 * i + length) % vocabulary));
+    }
+    for (int64_t i = 0; i < length; ++i) {
+      batch.targets.push_back(i < skipped || i + 1 == length ? kNotScored : tokens[i + 1]);
+    }
+    batch.tokens.insert(batch.tokens.end(), tokens.begin(), tokens.end());
+    batch.lengths.push_back(length);
+  }
+  return batch;
+}
+
+LoadedModel Load(const fs::path& path) {
+  return {TextModelOf(OpenCheckpoint(path)),
+          std::shared_ptr<Ops>(MakeCpuOps(2, Activations::kF32))};
+}
+
+// By the names that peft has.
+using Values = std::map<std::string, std::vector<float>>;
+
+// The derivatives of a fused layer's A are the sum of its parts'.
+Values ByName(const LoadedModel& model, Adapter adapter, const std::vector<float>& gradients) {
+  Values named;
+  for (const AdapterModule& module :
+       ModulesOf(model, {adapter.parts, std::make_shared<std::vector<float>>(gradients)})) {
+    std::string name = "base_model.model." + NameInDialect(Dialect::kHuggingFace, module.place);
+    name.resize(name.size() - 6);  // "weight"
+    int64_t rank = 0;
+    for (const AdapterPart& part : adapter.parts) rank = part.rank;
+    const int64_t cols = module.cols(), parts = module.rank / rank;
+    std::vector<float>& a = named[name + "lora_A.weight"];
+    std::vector<float>& b = named[name + "lora_B.weight"];
+    a.resize(static_cast<size_t>(rank * cols));
+    b.resize(static_cast<size_t>(rank * module.rows()));
+    for (int64_t k = 0; k < module.rank; ++k) {
+      for (int64_t i = 0; i < cols; ++i) a[k % rank * cols + i] += module.a[k * cols + i];
+      for (int64_t r = 0; r < module.rows(); ++r) {
+        b[r * rank + k % rank] += module.b[r * module.rank + k];
+      }
+    }
+    EXPECT_GE(parts, 1);
+  }
+  return named;
+}
+
+class TrainingGoldenTest : public testing::TestWithParam<std::string> {
+ protected:
+  fs::path Folder() const { return Golden() / "training" / GetParam(); }
+
+  // Loss and derivatives as the folder's adapter gives them on the model at `path`.
+  void Check(const fs::path& path, bool remember) {
+    SCOPED_TRACE(path.string());
+    const SafetensorsFile expected = ReadSafetensors(Folder() / "step.safetensors");
+    LoadedModel model = Load(path);
+    const Adapter adapter = LoadAdapter(Folder(), model);
+    const TrainingBatch batch = Sequences(model.weights.parameters.vocabulary);
+    TrainingPass pass(model.weights, model.ops, {64, 40, remember});
+    std::vector<float> gradients(adapter.values->size());
+    const auto scored = static_cast<double>(batch.scored());
+    const double loss = pass.LossAndGradients(batch, static_cast<float>(1 / scored),
+                                              GradientsOf(adapter, model.weights, gradients));
+    EXPECT_NEAR(loss / scored, std::stod(expected.metadata.at("loss")), 1e-4);
+    EXPECT_NEAR(pass.Loss(batch), loss, 1e-9 * loss);
+
+    const Values actual = ByName(model, adapter, gradients);
+    EXPECT_EQ(actual.size(), expected.tensors.size());
+    for (const SafetensorsTensor& tensor : expected.tensors) {
+      ASSERT_TRUE(actual.contains(tensor.name)) << tensor.name;
+      const std::vector<float>& values = actual.at(tensor.name);
+      ASSERT_EQ(values.size() * 4, tensor.data.size()) << tensor.name;
+      const auto* torch = reinterpret_cast<const float*>(tensor.data.data());
+      double difference = 0, norm = 0;
+      for (size_t i = 0; i < values.size(); ++i) {
+        difference += std::pow(static_cast<double>(values[i]) - torch[i], 2);
+        norm += std::pow(static_cast<double>(torch[i]), 2);
+      }
+      worst_ = std::max(worst_, std::sqrt(difference / norm));
+      EXPECT_LT(std::sqrt(difference / norm), 1e-4) << tensor.name;
+    }
+  }
+
+  double worst_ = 0;
+  TempFolder out_;
+};
+
+TEST_P(TrainingGoldenTest, OneStepIsTorchs) {
+  const fs::path model = Golden() / "architectures" / GetParam();
+  Check(model, false);
+  Check(model, true);
+  // The same model as GGUF has it, whose rows lie in another order.
+  const std::string gguf = out_.path() / "model.gguf";
+  Convert(model, gguf, {});
+  Check(gguf, false);
+  RecordProperty("worst", std::to_string(worst_));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TrainingGoldenTest, testing::ValuesIn(Names()), [](const auto& info) {
+  std::string name = info.param;
+  std::ranges::replace(name, '-', '_');
+  return name;
+});
+
+}  // namespace
+}  // namespace halftone
