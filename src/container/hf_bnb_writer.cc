@@ -12,6 +12,7 @@
 #include "container/hf_codes.h"
 #include "container/hf_folder_writer.h"
 #include "grid/grouped.h"
+#include "grid/dynamic_levels.h"
 #include "grid/nested_scales.h"
 
 namespace halftone {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "grid/dynamic_levels.h"
 #include "grid/nested_scales.h"
 #include "tests/testing/expect_error.h"
 #include "tests/testing/round_trip.h"

@@ -2,7 +2,8 @@
 //
 //   offset    the mean of a tensor's scales
 //   absmax    the largest |scale - offset| of each 256 scales, in the order of the rows
-//   code      of the level nearest to (scale - offset) / absmax, the lower of two equally near
+//   code      of the level (grid/dynamic_levels.h) nearest to (scale - offset) / absmax, the lower
+//             of two equally near
 //   scale     level[code] * absmax + offset
 //
 // Scales are counted over the whole tensor, so that this belongs to no block and no row.
@@ -12,16 +13,11 @@
 
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 namespace halftone {
-
-// bitsandbytes' 8-bit levels, ascending: for i = 0..6 the midpoints of 2^i intervals of [0.1, 1],
-// times 10^(i - 6), with both signs; 0; 1.
-const std::array<float, 256>& DynamicLevels();
 
 inline constexpr int64_t kNestedBlock = 256;
 

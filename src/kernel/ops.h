@@ -82,6 +82,28 @@ struct ProductShape {
   int64_t m = 0, n = 0, k = 0;
 };
 
+// One step of AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), as torch takes it: with
+// g = gradient * gradient_factor and the moments m and v,
+//   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2,
+//   value = value * (1 - learning_rate * weight_decay)
+//         - learning_rate * m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps).
+struct AdamWStep {
+  int64_t step = 1;  // from 1 on
+  float learning_rate = 0;
+  float beta1 = 0.9f, beta2 = 0.999f;
+  float eps = 1e-8f;
+  float weight_decay = 0;
+  float gradient_factor = 1;
+};
+
+// A moment in 8 bits, as bitsandbytes keeps it: of each kMomentBlock values the largest magnitude,
+// and of each the code of its share of that (grid/dynamic_levels.h; v's levels are unsigned).
+inline constexpr int64_t kMomentBlock = 256;
+struct Moment8 {
+  uint8_t* codes;
+  float* absmax;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -229,6 +251,12 @@ class Ops {
   // become the derivatives of factor * the sum of the losses by them.
   virtual void CrossEntropy(float* logits, std::span<const int32_t> targets, int64_t width,
                             float factor, double* losses) = 0;
+
+  // Takes a step with n values, whose moments are kept in f32 or in 8 bits.
+  virtual void StepAdamW(const AdamWStep& step, const float* gradients, int64_t n, float* values,
+                         float* first, float* second) = 0;
+  virtual void StepAdamW8(const AdamWStep& step, const float* gradients, int64_t n, float* values,
+                          const Moment8& first, const Moment8& second) = 0;
 };
 
 // The grids that a cache can be on, from most to fewest bits.

@@ -7,28 +7,14 @@
 #include <span>
 #include <vector>
 
+#include "base/fnv.h"
+
 namespace halftone {
 namespace {
 
 // Bytes of each tensor that are looked at: reading all of a model would take as long as rounding
 // it.
 constexpr size_t kSample = 4096;
-
-class Fnv {
- public:
-  void Add(std::span<const uint8_t> bytes) {
-    for (const uint8_t byte : bytes) hash_ = (hash_ ^ byte) * 0x100000001B3u;
-  }
-  void Add(std::string_view text) {
-    Add(std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
-    Add(std::span<const uint8_t>(&kEnd, 1));
-  }
-  uint64_t hash() const { return hash_; }
-
- private:
-  static constexpr uint8_t kEnd = 0;
-  uint64_t hash_ = 0xCBF29CE484222325u;
-};
 
 }  // namespace
 

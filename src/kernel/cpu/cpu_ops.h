@@ -92,6 +92,10 @@ class CpuOps : public Ops {
   void SoftCapBack(const float* y, float cap, int64_t n, float* dy) override;
   void CrossEntropy(float* logits, std::span<const int32_t> targets, int64_t width, float factor,
                     double* losses) override;
+  void StepAdamW(const AdamWStep& step, const float* gradients, int64_t n, float* values,
+                 float* first, float* second) override;
+  void StepAdamW8(const AdamWStep& step, const float* gradients, int64_t n, float* values,
+                  const Moment8& first, const Moment8& second) override;
 
  private:
   // Cosines and sines of the positions, `pairs` each.

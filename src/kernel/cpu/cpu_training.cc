@@ -2,7 +2,9 @@
 // (cpu_products.cc), and products of plain matrices.
 
 #include <algorithm>
+#include <cmath>
 
+#include "grid/dynamic_levels.h"
 #include "kernel/cpu/cpu_ops.h"
 
 namespace halftone {
@@ -185,6 +187,64 @@ void CpuOps::AttentionBack(std::span<const int64_t> lengths, const AttentionShap
           for (int64_t i = 0; i < dim; ++i) row[h / group * dim + i] += part[i];
         }
       }
+    }
+  });
+}
+
+namespace {
+
+void StepPiece(const AdamWStep& step, const float* gradients, int64_t n, float* values,
+               float* first, float* second) {
+  const auto power = static_cast<double>(step.step);
+  const auto correction1 = static_cast<float>(1 - std::pow(static_cast<double>(step.beta1), power));
+  const auto correction2 =
+      static_cast<float>(std::sqrt(1 - std::pow(static_cast<double>(step.beta2), power)));
+  const float rate = step.learning_rate / correction1;
+  const float kept = 1 - step.learning_rate * step.weight_decay;
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = gradients[i] * step.gradient_factor;
+    first[i] = step.beta1 * first[i] + (1 - step.beta1) * g;
+    second[i] = step.beta2 * second[i] + (1 - step.beta2) * g * g;
+    values[i] =
+        values[i] * kept - rate * first[i] / (std::sqrt(second[i]) / correction2 + step.eps);
+  }
+}
+
+void Load8(const Moment8& moment, const Levels256& levels, int64_t block, int64_t n, float* to) {
+  const uint8_t* codes = moment.codes + block * kMomentBlock;
+  for (int64_t i = 0; i < n; ++i) to[i] = levels[codes[i]] * moment.absmax[block];
+}
+
+void Store8(const float* from, const Levels256& levels, int64_t block, int64_t n,
+            const Moment8& moment) {
+  float largest = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(from[i]));
+  moment.absmax[block] = largest;
+  const float share = largest > 0 ? 1 / largest : 0;
+  uint8_t* codes = moment.codes + block * kMomentBlock;
+  for (int64_t i = 0; i < n; ++i) codes[i] = NearestCode(levels, from[i] * share);
+}
+
+}  // namespace
+
+void CpuOps::StepAdamW(const AdamWStep& step, const float* gradients, int64_t n, float* values,
+                       float* first, float* second) {
+  Split(n, 16, n * 8, [&](int64_t begin, int64_t end, int) {
+    StepPiece(step, gradients + begin, end - begin, values + begin, first + begin, second + begin);
+  });
+}
+
+void CpuOps::StepAdamW8(const AdamWStep& step, const float* gradients, int64_t n, float* values,
+                        const Moment8& first, const Moment8& second) {
+  Split(n, kMomentBlock, n * 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t at = begin; at < end; at += kMomentBlock) {
+      const int64_t count = std::min(kMomentBlock, end - at), block = at / kMomentBlock;
+      float m[kMomentBlock], v[kMomentBlock];
+      Load8(first, DynamicLevels(), block, count, m);
+      Load8(second, UnsignedDynamicLevels(), block, count, v);
+      StepPiece(step, gradients + at, count, values + at, m, v);
+      Store8(m, DynamicLevels(), block, count, first);
+      Store8(v, UnsignedDynamicLevels(), block, count, second);
     }
   });
 }

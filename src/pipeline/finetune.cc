@@ -1,0 +1,259 @@
+#include "halftone/finetune.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/fnv.h"
+#include "evaluation/memory.h"
+#include "pipeline/adapter_files.h"
+#include "pipeline/finetune_report.h"
+#include "pipeline/load.h"
+#include "pipeline/machine.h"
+#include "pipeline/training_text.h"
+#include "training/trainer.h"
+
+namespace halftone {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Of the memory that is free, what may hold results for the way back.
+constexpr double kRememberedShare = 0.25;
+constexpr int64_t kEvaluations = 10;
+
+// One run of Finetune.
+class Run {
+ public:
+  Run(const std::string& model, const std::string& output, const FinetuneOptions& options)
+      : name_(model), output_(output), state_(output + ".partial"), options_(options) {
+    if (options.data.empty()) FailUsage("there is no data to train on");
+    if (options.batch < 1 || options.accumulate < 1) FailUsage("a batch needs an example");
+    if (!(options.held_out_share >= 0 && options.held_out_share < 1)) {
+      FailUsage("{} is no share of the examples that can be held out", options.held_out_share);
+    }
+    std::error_code error;
+    if (fs::exists(output, error) && !fs::is_empty(output, error)) {
+      FailUsage("{}: exists; remove it or choose another name", output);
+    }
+    ResetPeakMemory();
+    Checkpoint checkpoint = OpenToRun(model, options.precision, options.threads);
+    // Derivatives are those of the weights, not of LLM.int8()'s rounding of what they meet.
+    checkpoint.int8_threshold.reset();
+    model_ = std::make_shared<LoadedModel>(std::move(checkpoint),
+                                           std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+    ReadData();
+    MakeTrainer();
+  }
+
+  FinetuneReport Do() {
+    if (options_.resume && fs::exists(state_)) {
+      ReadCurve(trainer_->LoadState(state_, identity_), report_);
+    }
+    if (trainer_->finished() == 0) Evaluate();
+    Train();
+    if (report_.held_out.empty() || report_.held_out.back().step != trainer_->finished()) {
+      Evaluate();
+    }
+    report_.output = output_;
+    report_.peak_bytes = PeakMemory();
+    Write();
+    return std::move(report_);
+  }
+
+ private:
+  void ReadData() {
+    const TextInput data = ReadTextInput(options_.data);
+    TrainingText text = ReadTrainingText(model_->checkpoint, data, options_.context,
+                                         options_.refuse_long, options_.progress);
+    report_.truncated = text.truncated;
+    report_.dropped = text.dropped;
+    examples_ = std::move(text.examples);
+    if (!options_.held_out.empty()) {
+      held_out_ = ReadTrainingText(model_->checkpoint, ReadTextInput(options_.held_out),
+                                   options_.context, false, nullptr)
+                      .examples;
+    } else if (options_.held_out_share > 0) {
+      HoldOut();
+    }
+    report_.examples = std::ssize(examples_);
+    report_.held_out_examples = std::ssize(held_out_);
+    if (options_.progress != nullptr && text.truncated > 0) {
+      options_.progress->Note(
+          fmt::format("{}: {} of {} examples were cut at {} tokens", data.name, text.truncated,
+                      text.truncated + std::ssize(text.examples), options_.context));
+    }
+    Fnv fnv;
+    fnv.Add(HALFTONE_VERSION);
+    fnv.Add(data.text);
+    const FinetuneOptions& o = options_;
+    fnv.Add(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", o.held_out,
+                        o.held_out_share, o.context, o.rank, o.alpha, fmt::join(o.targets, ","),
+                        o.epochs, o.steps, o.batch, o.accumulate, o.warmup, o.weight_decay, o.clip,
+                        o.moments8, o.seed));
+    fnv.Add(fmt::format("{} {}", model_->weights.tensor_bytes, model_->weights.parameters.layers));
+    identity_ = fmt::format("{:016x}", fnv.hash());
+  }
+
+  // Examples at equal distances: those at the end of a file may differ from the others.
+  void HoldOut() {
+    const auto count = std::ssize(examples_);
+    const auto wanted =
+        static_cast<int64_t>(std::ceil(static_cast<double>(count) * options_.held_out_share));
+    if (wanted >= count)
+      FailUsage("{}: {} examples are too few to hold any out", options_.data, count);
+    std::vector<TrainingExample> kept;
+    for (int64_t i = 0; i < count; ++i) {
+      const bool held = (i + 1) * wanted / count > i * wanted / count;
+      (held ? held_out_ : kept).push_back(std::move(examples_[static_cast<size_t>(i)]));
+    }
+    examples_ = std::move(kept);
+  }
+
+  void MakeTrainer() {
+    Adapter adapter;
+    if (options_.adapter.empty()) {
+      adapter = MakeAdapter(model_->weights, {options_.rank, static_cast<float>(options_.alpha),
+                                              options_.targets, options_.seed});
+      Attach(adapter, model_->weights, output_);
+    } else {
+      adapter = LoadAdapter(options_.adapter, *model_);
+    }
+    report_.trained = std::ssize(*adapter.values);
+    TrainerOptions to;
+    to.batch = options_.batch * options_.accumulate;
+    to.epochs = options_.epochs;
+    to.steps = options_.steps;
+    to.learning_rate = static_cast<float>(options_.learning_rate);
+    to.warmup = static_cast<float>(options_.warmup);
+    to.weight_decay = static_cast<float>(options_.weight_decay);
+    to.clip = static_cast<float>(options_.clip);
+    to.moments8 = options_.moments8;
+    to.seed = options_.seed;
+    to.pass_tokens = LongestExample();
+    to.remember = Remembers(to.pass_tokens);
+    to.between_layers = [this] {
+      if (options_.progress != nullptr && options_.progress->Cancelled()) {
+        throw Error(Error::Kind::kCancelled, "cancelled");
+      }
+    };
+    report_.checkpointing = !to.remember;
+    trainer_ = std::make_unique<Trainer>(model_, std::move(adapter), std::move(examples_), to);
+  }
+
+  int64_t LongestExample() const {
+    int64_t longest = 2;
+    for (const auto* list : {&examples_, &held_out_}) {
+      for (const TrainingExample& example : *list) {
+        longest = std::max(longest, std::ssize(example.tokens));
+      }
+    }
+    return longest;
+  }
+
+  bool Remembers(int64_t tokens) const {
+    if (options_.checkpointing != Checkpointing::kAuto) {
+      return options_.checkpointing == Checkpointing::kOff;
+    }
+    const uint64_t bytes = TrainingPass::Bytes(model_->weights.parameters, {tokens, tokens, true});
+    return static_cast<double>(bytes) <=
+           kRememberedShare * static_cast<double>(ReadMachineMemory().available);
+  }
+
+  void Evaluate() {
+    if (held_out_.empty()) return;
+    report_.held_out.push_back({trainer_->finished(), trainer_->Evaluate(held_out_)});
+    if (options_.progress == nullptr) return;
+    const HeldOutPoint& point = report_.held_out.back();
+    options_.progress->Note(fmt::format("step {}: held-out loss {:.4f}, perplexity {:.2f}",
+                                        point.step, point.loss, std::exp(point.loss)));
+  }
+
+  void Train() {
+    const int64_t steps = trainer_->steps();
+    const int64_t every = options_.evaluate_every > 0 ? options_.evaluate_every
+                                                      : std::max<int64_t>(1, steps / kEvaluations);
+    Progress* progress = options_.progress;
+    const auto begin = [&] {
+      if (progress != nullptr) progress->Begin("fine-tune", steps);
+    };
+    begin();
+    auto saved = Clock::now();
+    while (trainer_->finished() < steps) {
+      const auto start = Clock::now();
+      const TrainingStep step = Step();
+      const FinetunePoint point{step.step,          step.loss,   step.norm,
+                                step.learning_rate, step.tokens, SecondsSince(start)};
+      report_.points.push_back(point);
+      report_.tokens += point.tokens;
+      report_.seconds += point.seconds;
+      if (options_.on_step) options_.on_step(point);
+      if (progress != nullptr) progress->Advance(trainer_->finished());
+      if (SecondsSince(saved) >= options_.save_seconds) {
+        Save();
+        saved = Clock::now();
+      }
+      if (trainer_->finished() % every == 0) Evaluate();
+    }
+    if (progress != nullptr) progress->End();
+    if (report_.seconds > 0) {
+      report_.tokens_per_second = static_cast<double>(report_.tokens) / report_.seconds;
+    }
+  }
+
+  // The state before a step that did not succeed is kept.
+  TrainingStep Step() {
+    try {
+      return trainer_->Step();
+    } catch (const Error& error) {
+      Save();
+      if (error.kind() == Error::Kind::kCancelled) {
+        Fail(error.kind(), "{}: cancelled after step {}; the same command with --resume goes on",
+             output_, trainer_->finished());
+      }
+      Fail(error.kind(), "{}; the state before that step is kept in {}", error.what(), state_);
+    }
+  }
+
+  void Save() const { trainer_->SaveState(state_, identity_, FinetuneJson(report_)); }
+
+  void Write() {
+    const auto modules = ModulesOf(*model_, trainer_->adapter());
+    WritePeftAdapter(output_, modules, name_);
+    const fs::path folder = output_;
+    WriteGgufAdapter(folder / "adapter.gguf", modules, *model_->weights.architecture,
+                     model_->weights.parameters, folder.filename().string());
+    WriteFile(folder / "loss.svg", FinetuneSvg(report_));
+    WriteFile(folder / "training.json", FinetuneJson(report_) + "\n");
+    std::error_code error;
+    fs::remove(state_, error);
+  }
+
+  std::string name_, output_, state_;
+  const FinetuneOptions& options_;
+  std::shared_ptr<LoadedModel> model_;
+  std::vector<TrainingExample> examples_, held_out_;
+  std::unique_ptr<Trainer> trainer_;
+  std::string identity_;  // of what a state belongs to
+  FinetuneReport report_;
+};
+
+}  // namespace
+
+FinetuneReport Finetune(const std::string& model, const std::string& output,
+                        const FinetuneOptions& options) {
+  return Run(model, output, options).Do();
+}
+
+}  // namespace halftone
