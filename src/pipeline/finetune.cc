@@ -135,8 +135,8 @@ class Run {
     to.batch = options_.batch * options_.accumulate;
     to.epochs = options_.epochs;
     to.steps = options_.steps;
-    to.learning_rate = static_cast<float>(options_.learning_rate);
-    to.warmup = static_cast<float>(options_.warmup);
+    to.learning_rate = options_.learning_rate;
+    to.warmup = options_.warmup;
     to.weight_decay = static_cast<float>(options_.weight_decay);
     to.clip = static_cast<float>(options_.clip);
     to.moments8 = options_.moments8;

@@ -62,9 +62,11 @@ Trainer::Trainer(std::shared_ptr<const LoadedModel> model, Adapter adapter,
 }
 
 float Trainer::LearningRate(int64_t step) const {
-  const auto warmup = static_cast<int64_t>(std::ceil(options_.warmup * static_cast<float>(steps_)));
+  const auto warmup =
+      static_cast<int64_t>(std::ceil(options_.warmup * static_cast<double>(steps_)));
   if (step <= warmup) {
-    return options_.learning_rate * static_cast<float>(step) / static_cast<float>(warmup);
+    return static_cast<float>(options_.learning_rate * static_cast<double>(step) /
+                              static_cast<double>(warmup));
   }
   const double done = static_cast<double>(step - 1 - warmup) /
                       static_cast<double>(std::max<int64_t>(1, steps_ - warmup));

@@ -21,9 +21,9 @@ struct TrainerOptions {
   int64_t batch = 8;  // examples in a step
   double epochs = 1;
   int64_t steps = 0;  // at most; 0: as the epochs say
-  float learning_rate = 2e-4f;
-  float warmup = 0.03f;   // share of the steps in which the rate rises from 0
-  float final_share = 0;  // of the rate that a cosine falls to
+  double learning_rate = 2e-4;
+  double warmup = 0.03;    // share of the steps in which the rate rises from 0
+  double final_share = 0;  // of the rate that a cosine falls to
   float weight_decay = 0;
   float beta1 = 0.9f, beta2 = 0.999f;
   float clip = 1;         // the largest norm that all derivatives together keep; 0: any

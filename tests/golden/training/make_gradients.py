@@ -6,7 +6,7 @@
 
 <model>/adapter_config.json and adapter_model.safetensors are what peft's save_pretrained writes;
 <model>/step.safetensors holds the derivatives under the same names, and in its metadata the mean
-loss. The sequences are those of training_test.cc: token i of n is (7 i^2 + 3 i + n) mod vocabulary,
+loss, and the losses of five steps with them by torch's AdamW and transformers' cosine schedule. The sequences are those of training_test.cc: token i of n is (7 i^2 + 3 i + n) mod vocabulary,
 n = 40 and n = 9; in the first the targets of tokens 0 to 4 are not scored.
 """
 
@@ -16,15 +16,47 @@ import pathlib
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 MODELS = pathlib.Path(__file__).parent.parent / "architectures"
 NAMES = ["llama", "mistral", "qwen2", "qwen2-window", "qwen3", "gemma2", "gemma3", "phi3"]
 RANK, ALPHA = 2, 6
+STEPS = 5
 
 
 def sequence(length, vocabulary):
     return torch.tensor([[(7 * i * i + 3 * i + length) % vocabulary for i in range(length)]])
+
+
+def mean_loss(model, vocabulary):
+    total, scored = 0, 0
+    for length, skipped in ((40, 5), (9, 0)):
+        tokens = sequence(length, vocabulary)
+        logits = model(input_ids=tokens).logits[0, skipped:-1]
+        targets = tokens[0, skipped + 1 :]
+        total = total + torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+        scored += len(targets)
+    return total / scored
+
+
+def train(model, parameters, vocabulary):
+    """The loss before each step."""
+    optimizer = torch.optim.AdamW(parameters, lr=0.02, betas=(0.9, 0.99), weight_decay=0.1)
+    schedule = get_cosine_schedule_with_warmup(optimizer, 2, STEPS)
+    losses = []
+    for _ in range(STEPS):
+        # transformers' schedule begins at 0, ours with the first step's share.
+        optimizer.param_groups[0]["lr"] = 0.02 * min(1, (len(losses) + 1) / 2)
+        if len(losses) >= 2:
+            optimizer.param_groups[0]["lr"] = schedule.get_last_lr()[0]
+        loss = mean_loss(model, vocabulary)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 0.5)
+        optimizer.step()
+        schedule.step()
+    return losses
 
 
 def main():
@@ -40,14 +72,7 @@ def main():
         for parameter in parameters.values():
             torch.nn.init.normal_(parameter, std=0.2)
         vocabulary = base.config.vocab_size
-        total, scored = 0, 0
-        for length, skipped in ((40, 5), (9, 0)):
-            tokens = sequence(length, vocabulary)
-            logits = model(input_ids=tokens).logits[0, skipped:-1]
-            targets = tokens[0, skipped + 1 :]
-            total = total + torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
-            scored += len(targets)
-        loss = total / scored
+        loss = mean_loss(model, vocabulary)
         loss.backward()
         folder = pathlib.Path(__file__).parent / name
         model.save_pretrained(folder)
@@ -59,8 +84,10 @@ def main():
         gradients = {
             n.replace(".default", ""): p.grad.contiguous() for n, p in parameters.items()
         }
-        save_file(gradients, folder / "step.safetensors", metadata={"loss": repr(loss.item())})
-        print(name, loss.item(), sum(p.numel() for p in parameters.values()))
+        losses = train(model, list(parameters.values()), vocabulary)
+        metadata = {"loss": repr(loss.item()), "losses": " ".join(map(repr, losses))}
+        save_file(gradients, folder / "step.safetensors", metadata=metadata)
+        print(name, losses)
 
 
 if __name__ == "__main__":
