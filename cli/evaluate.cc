@@ -20,8 +20,12 @@ class EvaluateCommand : public Command {
     app.add_option("--reference", options_.reference, "The model to compare with")
         ->option_text("MODEL")
         ->needs(text);
+    app.add_option("--reference-adapter", options_.reference_adapter, "A LoRA adapter beside it")
+        ->option_text("PATH");
     AddContext(app, options_.context, "Tokens in a chunk; the second half of each is scored");
     AddChunks(app, options_.chunks);
+    AddAdapter(app, options_.adapter,
+               "A LoRA adapter beside the weights: peft's folder or a .gguf");
     AddPrecision(app, options_.precision);
     AddActivations(app, options_.activations);
     AddKvGrid(app, options_.kv_grid);

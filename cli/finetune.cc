@@ -55,8 +55,7 @@ class FinetuneCommand : public Command {
         ->delimiter(',')
         ->allow_extra_args(false)
         ->option_text("NAMES");
-    app.add_option("--adapter", options_.adapter, "Go on with this adapter instead of a new one")
-        ->option_text("PATH");
+    AddAdapter(app, options_.adapter, "Go on with this adapter instead of a new one");
     number("--epochs", options_.epochs, "Times that each example is seen", 1e6);
     whole("--steps", options_.steps, "In place of epochs: steps", 0);
     whole("--batch", options_.batch, "Examples in a step", 1);

@@ -82,6 +82,10 @@ void AddKvGrid(CLI::App& app, std::string& grid);
 // Rounding while loading, in transformers' words.
 void AddPrecision(CLI::App& app, Precision& precision);
 
+inline CLI::Option* AddAdapter(CLI::App& app, std::string& adapter, const char* meaning) {
+  return app.add_option("--adapter", adapter, meaning)->option_text("PATH");
+}
+
 void AddActivations(CLI::App& app, Activations& activations);
 
 // Where to cut what is written; `text` is read with ParseBytes.

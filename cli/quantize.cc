@@ -50,6 +50,7 @@ class QuantizeCommand : public Command {
     app.add_flag("--resume", options_.resume, "Go on where an interrupted run ended");
     app.add_option("--imatrix", options_.imatrix, "Importance matrix, .gguf or .dat")
         ->option_text("FILE");
+    AddAdapter(app, options_.adapter, "A LoRA adapter to put into the weights first");
     AddSplit(app, split_);
     AddThreads(app, options_.threads);
     app.add_flag("--dry-run", dry_run_,

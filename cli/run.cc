@@ -64,6 +64,7 @@ class RunCommand : public Command {
         })
         ->option_text("N")
         ->capture_default_str();
+    AddAdapter(app, load_.adapter, "A LoRA adapter beside the weights: peft's folder or a .gguf");
     AddPrecision(app, load_.precision);
     AddActivations(app, load_.activations);
     AddKvGrid(app, load_.kv_grid);

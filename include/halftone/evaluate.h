@@ -17,7 +17,10 @@ struct EvaluateOptions {
   int64_t context = 512;
   int64_t chunks = 0;  // 0: all that the text holds
   int threads = 0;
+  std::string reference_adapter;  // as `adapter` below
+  Precision reference_precision;
   // Of the model, not of the reference:
+  std::string adapter;  // a LoRA adapter beside its weights: a peft folder or a .gguf; or empty
   Precision precision;
   Activations activations = Activations::kF32;
   // What the model's keys and values are rounded to, one of KvGrids(); the reference's are not

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "halftone/evaluate.h"
 #include "halftone/precision.h"
 #include "halftone/progress.h"
 
@@ -98,5 +99,39 @@ FinetuneReport Finetune(const std::string& model, const std::string& output,
 // The curve as a picture, and everything as JSON.
 std::string FinetuneSvg(const FinetuneReport& report);
 std::string FinetuneJson(const FinetuneReport& report);
+
+struct MergeOptions {
+  std::string adapter;    // peft's folder, or a GGUF adapter
+  std::string grid;       // what the merged weights go to, as quantize has it; empty: f16
+  std::string method;     // how, likewise; empty: rtn, best with calibration text
+  std::string container;  // empty: the first that holds the grid
+  std::string calibration;
+  // Other grids to tell the cost of, without keeping a file; "same" is the one that most of the
+  // model's weights are on.
+  std::vector<std::string> compare = {"f16", "q8_0", "same"};
+  std::string text;  // to measure on; empty: the text that comes with the library
+  int64_t context = 512;
+  int64_t chunks = 8;
+  int threads = 0;
+  Progress* progress = nullptr;
+};
+
+struct MergeChoice {
+  std::string grid;
+  std::string method;
+  uint64_t file_bytes = 0;
+  EvaluateReport quality;  // against the model with the adapter beside its weights
+  bool kept = false;
+};
+
+struct MergeReport {
+  std::string output;
+  std::vector<MergeChoice> choices;  // the one that was kept first
+  double seconds = 0;
+};
+
+// Writes the model with the adapter put into its weights, and measures what that and other choices
+// cost. Throws Error.
+MergeReport Merge(const std::string& model, const std::string& output, const MergeOptions& options);
 
 }  // namespace halftone

@@ -18,6 +18,7 @@ struct LoadOptions {
   int threads = 0;              // 0: one for each processor
   int64_t context = 0;          // tokens the KV cache holds; 0: the model's own limit, at most 4096
   Precision precision;          // weights rounded while loading
+  std::string adapter;          // a LoRA adapter, a peft folder or a .gguf, or empty
   std::string kv_grid = "f16";  // what keys and values are rounded to: one of KvGrids()
   Activations activations = Activations::kInt8;
 };

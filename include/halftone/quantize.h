@@ -23,6 +23,7 @@ struct QuantizeOptions {
   std::string method;
   std::string container;  // empty: the first that holds the grid
   std::string imatrix;    // an imatrix file of either generation, or empty
+  std::string adapter;    // a LoRA adapter that is put into the weights first, or empty
   // Text to measure activations on, or chats in JSON lines; empty: the text that comes with the
   // library, where the method needs one.
   std::string calibration;

@@ -52,11 +52,11 @@ bool SameA(const Adapter& adapter, const AdapterPart& left, const AdapterPart& r
 
 }  // namespace
 
-std::vector<AdapterModule> ReadAdapterModules(const std::string& path, const ModelWeights& model) {
-  const Architecture& architecture = *model.architecture;
-  return std::filesystem::is_directory(path)
-             ? ReadPeftModules(path, architecture)
-             : ReadGgufModules(path, architecture, model.parameters);
+std::vector<AdapterModule> ReadAdapterModules(const std::string& path,
+                                              const Architecture& architecture,
+                                              const Hyperparameters& parameters) {
+  return std::filesystem::is_directory(path) ? ReadPeftModules(path, architecture)
+                                             : ReadGgufModules(path, architecture, parameters);
 }
 
 Adapter AdapterFor(const LoadedModel& model, const std::vector<AdapterModule>& modules,
@@ -137,9 +137,18 @@ std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& ad
 }
 
 Adapter LoadAdapter(const std::string& path, LoadedModel& model) {
-  Adapter adapter = AdapterFor(model, ReadAdapterModules(path, model.weights), path);
+  const auto modules =
+      ReadAdapterModules(path, *model.weights.architecture, model.weights.parameters);
+  Adapter adapter = AdapterFor(model, modules, path);
   Attach(adapter, model.weights, path);
   return adapter;
+}
+
+std::shared_ptr<const LoadedModel> LoadToRun(Checkpoint checkpoint, const std::string& adapter,
+                                             std::shared_ptr<Ops> ops) {
+  auto model = std::make_shared<LoadedModel>(std::move(checkpoint), std::move(ops));
+  if (!adapter.empty()) LoadAdapter(adapter, *model);
+  return model;
 }
 
 }  // namespace halftone

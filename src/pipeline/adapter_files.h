@@ -29,7 +29,9 @@ struct AdapterModule {
 // What the file or folder holds. Throws Error: kFormat naming file and tensor for what is broken,
 // or made for a model of another architecture; kUnsupported for kinds of adapters that are more
 // than pairs of matrices (DoRA, trained embeddings, biases).
-std::vector<AdapterModule> ReadAdapterModules(const std::string& path, const ModelWeights& model);
+std::vector<AdapterModule> ReadAdapterModules(const std::string& path,
+                                              const Architecture& architecture,
+                                              const Hyperparameters& parameters);
 
 // The adapter as the model's linear layers need it. Throws Error (kFormat), naming `source`, where
 // a module does not fit the model.
@@ -41,6 +43,10 @@ std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& ad
 
 // Reads and attaches.
 Adapter LoadAdapter(const std::string& path, LoadedModel& model);
+
+// The checkpoint ready to run, with the adapter at `adapter` beside its weights; empty: none.
+std::shared_ptr<const LoadedModel> LoadToRun(Checkpoint checkpoint, const std::string& adapter,
+                                             std::shared_ptr<Ops> ops);
 
 // Writes <path>/adapter_config.json and adapter_model.safetensors in f32, as peft loads them.
 // `base`: the model's name or path, for its base_model_name_or_path. The folder appears whole or

@@ -8,6 +8,7 @@
 #include "engine/session.h"
 #include "evaluation/memory.h"
 #include "evaluation/speed.h"
+#include "pipeline/adapter_files.h"
 #include "pipeline/load.h"
 #include "pipeline/lock_step.h"
 #include "pipeline/overlap.h"
@@ -20,14 +21,16 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
   const auto start = std::chrono::steady_clock::now();
   const TextInput text = ReadTextInput(text_file);
   const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads);
-  const auto loaded = std::make_shared<const LoadedModel>(
-      OpenToRun(model, options.precision, options.threads),
-      options.activations == Activations::kF32
-          ? ops
-          : std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)));
+  const auto loaded =
+      LoadToRun(OpenToRun(model, options.precision, options.threads), options.adapter,
+                options.activations == Activations::kF32
+                    ? ops
+                    : std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)));
   std::shared_ptr<const LoadedModel> reference;
   if (!options.reference.empty()) {
-    reference = std::make_shared<const LoadedModel>(OpenCheckpoint(options.reference), ops);
+    reference =
+        LoadToRun(OpenToRun(options.reference, options.reference_precision, options.threads),
+                  options.reference_adapter, ops);
   }
   if (const auto calibrated = ReadRecord(loaded->checkpoint.metadata)) {
     NoteOverlap(calibrated->sketch, PlainText(text), options.progress);

@@ -27,6 +27,7 @@ std::string Fingerprint(const Source& source, const QuantizeOptions& options,
                       options.target_memory, options.target_context));
   fnv.Add(options.method);
   fnv.Add(options.container);
+  fnv.Add(options.adapter);
   fnv.Add(fmt::format("{} {} {}", options.context, options.calibration_chunks, options.act_order));
   fnv.Add(calibration);
   for (const GgufTensor& t : source.tensors) {

@@ -9,6 +9,7 @@
 #include "container/container.h"
 #include "engine/generator.h"
 #include "engine/session.h"
+#include "pipeline/adapter_files.h"
 #include "pipeline/conversation.h"
 #include "pipeline/load.h"
 
@@ -20,9 +21,8 @@ constexpr int64_t kDefaultContext = 4096;
 class OpenModel : public Model {
  public:
   OpenModel(const std::string& path, const LoadOptions& options)
-      : loaded_(std::make_shared<const LoadedModel>(
-            OpenToRun(path, options.precision, options.threads),
-            std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)))),
+      : loaded_(LoadToRun(OpenToRun(path, options.precision, options.threads), options.adapter,
+                          std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)))),
         tokenizer_metadata_(TokenizerMetadata(loaded_->checkpoint)),
         tokenizer_(Tokenizer::FromMetadata(tokenizer_metadata_, path)),
         context_(options.context > 0

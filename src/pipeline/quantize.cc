@@ -399,8 +399,8 @@ Prepared Prepare(const std::shared_ptr<const Source>& source, const std::string&
   return prepared;
 }
 
-std::shared_ptr<const Source> Open(const std::string& input) {
-  return std::make_shared<const Source>(OpenSource(input));
+std::shared_ptr<const Source> Open(const std::string& input, const QuantizeOptions& options) {
+  return std::make_shared<const Source>(OpenSource(input, options.adapter));
 }
 
 }  // namespace
@@ -408,7 +408,7 @@ std::shared_ptr<const Source> Open(const std::string& input) {
 QuantizeReport Quantize(const std::string& input, const std::string& output,
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  const std::shared_ptr<const Source> source = Open(input);
+  const std::shared_ptr<const Source> source = Open(input, options);
   const Prepared prepared = Prepare(source, input, output, options);
   const QuantizePlan& plan = prepared.plan;
   QuantizeReport report = Report(plan, output, options);
@@ -425,7 +425,7 @@ QuantizeReport Quantize(const std::string& input, const std::string& output,
 }
 
 QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& options) {
-  const auto source = Open(input);
+  const auto source = Open(input, options);
   if (!HasTarget(options)) return PlanQuantize(source, options);
   return Report(Prepare(source, input, "", options).plan, "", options);
 }

@@ -9,6 +9,7 @@
 #include "container/container.h"
 #include "engine/session.h"
 #include "model/text_model.h"
+#include "pipeline/merged_rows.h"
 
 namespace halftone {
 namespace {
@@ -59,9 +60,10 @@ Metadata MetadataOf(const Checkpoint& checkpoint, const Architecture& architectu
 
 }  // namespace
 
-Source OpenSource(const std::string& path) {
+Source OpenSource(const std::string& path, const std::string& adapter) {
   Source source;
   source.checkpoint = TextModelOf(OpenCheckpoint(path));
+  if (!adapter.empty()) source.checkpoint = WithAdapter(std::move(source.checkpoint), adapter);
   const Checkpoint& checkpoint = source.checkpoint;
   if (checkpoint.dialect == Dialect::kGguf) {
     for (const Tensor& tensor : checkpoint.tensors) source.tensors.push_back({tensor, 0});

@@ -28,7 +28,8 @@ struct Source {
 
 // Opens a .gguf file or a Hugging Face folder. A GGUF file may be of any architecture; a folder
 // must be of one that src/model knows. Throws Error.
-Source OpenSource(const std::string& path);
+// `adapter`: put into the weights (merged_rows.h); empty: none.
+Source OpenSource(const std::string& path, const std::string& adapter = "");
 
 // Decodes rows [begin, end) of a tensor in GGUF order to f32, [end - begin, cols]. Throws Error
 // (kFormat) naming file, tensor and row if a value is not finite.

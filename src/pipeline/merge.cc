@@ -1,0 +1,104 @@
+// Merge: an adapter put into the weights, and what each way of keeping the sum costs.
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "base/error.h"
+#include "container/container.h"
+#include "halftone/finetune.h"
+#include "halftone/quantize.h"
+#include "pipeline/adapter_files.h"
+#include "pipeline/assets.h"
+#include "pipeline/load.h"
+#include "pipeline/lock_step.h"
+#include "pipeline/rewrite.h"
+#include "pipeline/text_input.h"
+
+namespace halftone {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSame = "same";
+
+// The grid that most weights of linear layers are on.
+std::string CommonGrid(const Checkpoint& checkpoint) {
+  const Architecture& architecture = ArchitectureOf(checkpoint);
+  std::map<std::string_view, int64_t> counts;
+  for (const Tensor& tensor : checkpoint.tensors) {
+    const auto place = PlaceOf(architecture, checkpoint.dialect, tensor.name);
+    if (place && IsLayerLinear(*place)) counts[tensor.grid->name] += tensor.count();
+  }
+  const auto most =
+      std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; });
+  return most == counts.end() ? "f16" : std::string(most->first);
+}
+
+// A file or folder that goes away.
+class Temporary {
+ public:
+  explicit Temporary(fs::path path) : path_(std::move(path)) {}
+  ~Temporary() {
+    std::error_code error;
+    fs::remove_all(path_, error);
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+TextInput TextOf(const MergeOptions& options) {
+  if (!options.text.empty()) return ReadTextInput(options.text);
+  return {std::string(Asset("calibration.txt")), "the text that comes with halftone"};
+}
+
+}  // namespace
+
+MergeReport Merge(const std::string& model, const std::string& output,
+                  const MergeOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  if (options.adapter.empty()) FailUsage("there is no adapter to merge");
+  const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads);
+  const auto unmerged = LoadToRun(OpenToRun(model, {}, options.threads), options.adapter, ops);
+
+  QuantizeOptions quantize;
+  quantize.adapter = options.adapter;
+  quantize.calibration = options.calibration;
+  quantize.threads = options.threads;
+  quantize.progress = options.progress;
+  MergeReport report;
+  std::vector<std::unique_ptr<Temporary>> others;
+  std::vector<std::shared_ptr<const LoadedModel>> merged;
+  const auto make = [&](std::string grid, const std::string& path, bool kept) {
+    if (grid == kSame) grid = CommonGrid(unmerged->checkpoint);
+    const auto known = std::ranges::find(report.choices, grid, &MergeChoice::grid);
+    if (known != report.choices.end()) return;
+    quantize.grid = grid;
+    quantize.method = kept ? options.method : "";
+    quantize.container = kept ? options.container : "";
+    if (!kept) others.push_back(std::make_unique<Temporary>(path));
+    const QuantizeReport made = Quantize(model, path, quantize);
+    if (kept) report.output = made.output;
+    report.choices.push_back({grid, made.method, made.file_bytes, {}, kept});
+    merged.push_back(LoadToRun(OpenCheckpoint(made.output), "", ops));
+  };
+  make(options.grid.empty() ? "f16" : options.grid, output, true);
+  for (const std::string& grid : options.compare) {
+    make(grid, output + ".compared-" + std::to_string(others.size()), false);
+  }
+  const ChunkedText chunks = ReadChunks(unmerged->checkpoint, TextOf(options), options.context,
+                                        options.chunks, options.progress);
+  const auto reports =
+      EvaluateInLockStep(unmerged, merged, F32Grid(), chunks, options.threads, options.progress);
+  for (size_t i = 0; i < reports.size(); ++i) report.choices[i].quality = reports[i];
+  report.seconds = SecondsSince(start);
+  return report;
+}
+
+}  // namespace halftone
