@@ -123,8 +123,9 @@ class EvaluateCommand : public Command {
   void WriteLogits(Console& console) {
     int64_t vocabulary = 0;
     model_ = FindModel(console, model_);
-    const std::vector<float> logits = EvaluateLogits(model_, tokens_, options_.threads, &vocabulary,
-                                                     options_.precision, options_.kv_grid);
+    const std::vector<float> logits =
+        EvaluateLogits(model_, tokens_, options_.threads, &vocabulary, options_.precision,
+                       options_.kv_grid, options_.adapter);
     const auto count = static_cast<int64_t>(tokens_.size());
     WriteNpyFile(npy_, {count, vocabulary}, logits);
     if (console.json) {

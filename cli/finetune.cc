@@ -48,7 +48,7 @@ class FinetuneCommand : public Command {
     AddContext(app, options_.context, "Tokens of an example at most; longer ones are cut");
     app.add_flag("--refuse-long", options_.refuse_long, "Refuse longer ones instead");
     whole("--rank", options_.rank, "Rank of the matrices that are trained", 1);
-    number("--alpha", options_.alpha, "Their product is scaled by alpha / rank", 1e6);
+    number("--alpha", options_.alpha, "Their product is scaled by alpha / rank", 1e38);
     app.add_option("--target", targets_,
                    "Layers that get them, \"q_proj,v_proj\"; all-linear: each linear layer inside "
                    "the blocks")

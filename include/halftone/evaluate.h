@@ -61,7 +61,8 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
 // Logits after each token, f32 [tokens, vocabulary].
 std::vector<float> EvaluateLogits(const std::string& model, const std::vector<int32_t>& tokens,
                                   int threads, int64_t* vocabulary, const Precision& precision = {},
-                                  const std::string& kv_grid = "f32");
+                                  const std::string& kv_grid = "f32",
+                                  const std::string& adapter = "");
 
 struct BenchOptions {
   int64_t prompt = 512;

@@ -46,10 +46,10 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
 
 std::vector<float> EvaluateLogits(const std::string& model, const std::vector<int32_t>& tokens,
                                   int threads, int64_t* vocabulary, const Precision& precision,
-                                  const std::string& kv_grid) {
+                                  const std::string& kv_grid, const std::string& adapter) {
   if (tokens.empty()) FailUsage("no tokens were given");
-  const auto loaded = std::make_shared<const LoadedModel>(
-      OpenToRun(model, precision, threads), std::shared_ptr<Ops>(MakeCpuOps(threads)));
+  const auto loaded = LoadToRun(OpenToRun(model, precision, threads), adapter,
+                                std::shared_ptr<Ops>(MakeCpuOps(threads)));
   const auto count = static_cast<int64_t>(tokens.size());
   *vocabulary = loaded->weights.parameters.vocabulary;
   std::vector<float> logits(static_cast<size_t>(count * *vocabulary));

@@ -1,0 +1,221 @@
+// Adapters against peft's and llama.cpp's own (fixtures tiny-lora-adapter, tiny-lora-gguf): logits,
+// merged weights, and both formats there and back.
+
+#include "pipeline/adapter_files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "base/atomic_file.h"
+#include "base/mapped_file.h"
+#include "container/container.h"
+#include "container/safetensors_file.h"
+#include "halftone/evaluate.h"
+#include "halftone/quantize.h"
+#include "pipeline/merged_rows.h"
+#include "tests/testing/expect_error.h"
+#include "tests/testing/shared.h"
+#include "tests/testing/temp_folder.h"
+
+namespace halftone {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kPeft = "fixtures/tiny-lora-adapter";
+constexpr const char* kGguf = "fixtures/tiny-lora-gguf/adapter.gguf";
+
+std::vector<float> FloatsOf(const SafetensorsFile& file, const std::string& name) {
+  for (const SafetensorsTensor& tensor : file.tensors) {
+    if (tensor.name != name) continue;
+    const auto* data = reinterpret_cast<const float*>(tensor.data.data());
+    return {data, data + tensor.data.size() / 4};
+  }
+  ADD_FAILURE() << "no tensor " << name;
+  return {};
+}
+
+std::vector<int32_t> IdsOf(const SafetensorsFile& file) {
+  for (const SafetensorsTensor& tensor : file.tensors) {
+    if (tensor.name != "input_ids") continue;
+    const auto* data = reinterpret_cast<const int64_t*>(tensor.data.data());
+    return {data, data + tensor.data.size() / 8};
+  }
+  ADD_FAILURE() << "no input_ids";
+  return {};
+}
+
+double Largest(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
+  }
+  return largest;
+}
+
+class AdapterFilesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    HALFTONE_NEED_SHARED(kPeft);
+    HALFTONE_NEED_SHARED(kGguf);
+    base_ = TinyBf16Folder();
+    adapter_ = SharedPath(kPeft);
+    expected_ = ReadSafetensors(SharedPath(kPeft) / "expected.safetensors");
+    tokens_ = IdsOf(expected_);
+  }
+
+  std::vector<float> Logits(const std::string& model, const std::string& adapter) const {
+    int64_t vocabulary = 0;
+    return EvaluateLogits(model, tokens_, 2, &vocabulary, {}, "f32", adapter);
+  }
+  std::string Out(const char* name) const { return out_.path() / name; }
+  std::string AsGguf() const {
+    const std::string file = Out("base.gguf");
+    if (!fs::exists(file)) Convert(base_, file, {});
+    return file;
+  }
+  LoadedModel Load(const std::string& path) const {
+    return {OpenCheckpoint(path), std::shared_ptr<Ops>(MakeCpuOps(1))};
+  }
+
+  std::string base_, adapter_;
+  SafetensorsFile expected_;
+  std::vector<int32_t> tokens_;
+  TempFolder out_;
+};
+
+TEST_F(AdapterFilesTest, GivesPeftsLogitsInEitherDialect) {
+  const auto expected = FloatsOf(expected_, "logits");
+  const auto [low, high] = std::ranges::minmax(expected);
+  EXPECT_LT(Largest(Logits(base_, adapter_), expected), 1e-5 * (high - low));
+  EXPECT_LT(Largest(Logits(AsGguf(), adapter_), expected), 1e-5 * (high - low));
+  // Without the adapter they are others.
+  EXPECT_GT(Largest(Logits(base_, ""), expected), 0.1 * (high - low));
+}
+
+TEST_F(AdapterFilesTest, ReadsLlamaCppsAdapterInEitherDialect) {
+  const auto expected = FloatsOf(expected_, "logits");
+  const std::string gguf = SharedPath(kGguf);
+  const auto [low, high] = std::ranges::minmax(expected);
+  // Its matrices may be in f16.
+  EXPECT_LT(Largest(Logits(base_, gguf), expected), 2e-3 * (high - low));
+  EXPECT_LT(Largest(Logits(AsGguf(), gguf), expected), 2e-3 * (high - low));
+}
+
+TEST_F(AdapterFilesTest, MergesAsPeftDoes) {
+  const Checkpoint merged = WithAdapter(OpenCheckpoint(base_), adapter_);
+  int compared = 0;
+  for (const SafetensorsTensor& rows : expected_.tensors) {
+    if (!rows.name.ends_with(".rows")) continue;
+    const Tensor& tensor = merged.Get(rows.name.substr(0, rows.name.size() - 5));
+    const Tensor loaded = Loaded(tensor);
+    const int64_t out = tensor.rows(), cols = tensor.cols();
+    const std::vector<float> peft = FloatsOf(expected_, rows.name);
+    const int64_t places[] = {0, 1, out / 2, out - 1};
+    for (int i = 0; i < 4; ++i) {
+      std::vector<float> row(static_cast<size_t>(cols));
+      DecodeRow(loaded, places[i], row.data());
+      EXPECT_LT(Largest(row, {peft.begin() + i * cols, peft.begin() + (i + 1) * cols}), 1e-6)
+          << rows.name;
+      ++compared;
+    }
+  }
+  EXPECT_EQ(compared, 14 * 4);
+}
+
+TEST_F(AdapterFilesTest, QuantizeWritesTheMergedModel) {
+  QuantizeOptions options;
+  options.grid = "f32";
+  options.adapter = adapter_;
+  const auto expected = FloatsOf(expected_, "logits");
+  const auto [low, high] = std::ranges::minmax(expected);
+  for (const std::string& model : {base_, AsGguf()}) {
+    const std::string file = Out("merged.gguf");
+    Quantize(model, file, options);
+    EXPECT_LT(Largest(Logits(file, ""), expected), 1e-5 * (high - low)) << model;
+  }
+}
+
+TEST_F(AdapterFilesTest, BothFormatsGoThereAndBack) {
+  for (const std::string& model : {base_, AsGguf()}) {
+    LoadedModel loaded = Load(model);
+    const Adapter adapter = LoadAdapter(adapter_, loaded);
+    const auto modules = ModulesOf(loaded, adapter);
+    const std::string folder = Out("peft"), file = Out("adapter.gguf");
+    fs::remove_all(folder);
+    WritePeftAdapter(folder, modules, "base");
+    WriteGgufAdapter(file, modules, *loaded.weights.architecture, loaded.weights.parameters, "a");
+    const auto logits = Logits(model, adapter_);
+    EXPECT_EQ(Logits(model, folder), logits);
+    EXPECT_EQ(Logits(model, file), logits);
+  }
+}
+
+// ---- What cannot be read ----
+
+class BrokenAdapterTest : public AdapterFilesTest {
+ protected:
+  // A copy of the adapter whose config has one thing replaced by another.
+  std::string With(const std::string& from, const std::string& to) const {
+    const fs::path folder = Out("broken");
+    fs::remove_all(folder);
+    fs::create_directories(folder);
+    fs::copy(fs::path(adapter_) / "adapter_model.safetensors", folder);
+    std::string config = ReadTextFile(fs::path(adapter_) / "adapter_config.json");
+    const size_t at = config.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    WriteFile(folder / "adapter_config.json", config.replace(at, from.size(), to));
+    return folder;
+  }
+  void Refuses(const std::string& adapter, Error::Kind kind, const std::string& part) const {
+    ExpectError(kind, part, [&] { Logits(base_, adapter); });
+  }
+};
+
+TEST_F(BrokenAdapterTest, SaysWhatItIs) {
+  using Kind = Error::Kind;
+  Refuses(With("\"use_dora\": false", "\"use_dora\": true"), Kind::kUnsupported, "DoRA");
+  Refuses(With("\"LORA\"", "\"IA3\""), Kind::kUnsupported, "IA3");
+  Refuses(With("\"bias\": \"none\"", "\"bias\": \"all\""), Kind::kUnsupported, "biases");
+  Refuses(With("\"r\": 8", "\"r\": 4"), Kind::kFormat, "says rank 4");
+  Refuses(With("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]"),
+          Kind::kUnsupported, "trained whole");
+  Refuses(With("{", "["), Kind::kFormat, "not valid JSON");
+  Refuses(Out("nowhere"), Kind::kIo, "nowhere");
+}
+
+TEST_F(BrokenAdapterTest, KnowsPatternsAndRootScaling) {
+  const auto plain = Logits(base_, adapter_);
+  // Every module has a pattern that says what holds for it anyway.
+  EXPECT_EQ(Logits(base_, With("\"rank_pattern\": {}", "\"rank_pattern\": {\".*_proj\": 8}")),
+            plain);
+  // 16 / sqrt(8) = 8 * sqrt(1/2) * ... : twice the root of two more than 16 / 8.
+  const auto rooted = Logits(base_, With("\"use_rslora\": false", "\"use_rslora\": true"));
+  const auto scaled =
+      Logits(base_, With("\"lora_alpha\": 16", "\"lora_alpha\": 45.254833995939045"));
+  EXPECT_LT(Largest(rooted, scaled), 1e-4);
+  EXPECT_GT(Largest(rooted, plain), 1e-2);
+}
+
+TEST_F(BrokenAdapterTest, IsNotForAnotherModel) {
+  const std::string other = HALFTONE_SOURCE_DIR "/tests/golden/architectures/llama";
+  int64_t vocabulary = 0;
+  ExpectError(Error::Kind::kFormat, "another model's adapter", [&] {
+    EvaluateLogits(other, {1, 2}, 1, &vocabulary, {}, "f32", adapter_);
+  });
+  ExpectError(Error::Kind::kFormat, "another model's adapter",
+              [&] { WithAdapter(OpenCheckpoint(other), adapter_); });
+  ExpectError(Error::Kind::kFormat, "is no LoRA adapter for llama",
+              [&] { Logits(base_, AsGguf()); });
+}
+
+}  // namespace
+}  // namespace halftone
