@@ -82,8 +82,7 @@ class FinetuneCommand : public Command {
   std::string Footer() const override {
     return "Examples:\n"
            "  halftone finetune model-q4.gguf --data chats.jsonl -o adapter\n"
-           "  halftone finetune hf-folder --load-in-4bit --data book.txt --held-out-share 0.05 -o "
-           "adapter\n\n" +
+           "  halftone finetune hf-folder --load-in-4bit --data book.txt -o adapter\n\n" +
            HelpParagraph(
                "The model's weights stay as they are, on any grid and in any container. The folder "
                "holds what peft loads (adapter_model.safetensors), what llama.cpp loads with "

@@ -210,7 +210,9 @@ double ExponentialsOf(float* x, int64_t n, float* largest) {
   const V shift = hn::Set(d, *largest), floor = hn::Set(d, -88.0f);
   const auto exponential = [&](V v) HWY_ATTR {
     const V below = hn::Sub(v, shift);
-    return hn::IfThenZeroElse(hn::Lt(below, floor), hn::Exp(d, hn::Max(below, floor)));
+    const V e = hn::IfThenZeroElse(hn::Lt(below, floor), hn::Exp(d, hn::Max(below, floor)));
+    // What is no number stays none.
+    return hn::IfThenElse(hn::IsNaN(below), below, e);
   };
   double sum = 0;
   V part = hn::Zero(d);

@@ -256,6 +256,19 @@ TEST_P(TrainingTest, CrossEntropy) {
   for (int64_t t = 0; t < tokens; ++t) EXPECT_NEAR(losses[t], expected_losses[t], 1e-5);
 }
 
+// What is no number is never hidden: training stops by it.
+TEST_P(TrainingTest, CrossEntropyOfNoNumberIsNone) {
+  for (const int64_t width : {5, 100}) {
+    for (const float bad : {NAN, INFINITY}) {
+      Floats logits = Random(width, 1);
+      logits[static_cast<size_t>(width - 2)] = bad;
+      double loss = 0;
+      ops_->CrossEntropy(logits.data(), std::vector<int32_t>{1}, width, 1, &loss);
+      EXPECT_TRUE(std::isnan(loss)) << bad << " " << width;
+    }
+  }
+}
+
 // ---- Attention ----
 
 struct AttentionCase {
