@@ -118,7 +118,7 @@ TEST_F(FinetuneCliTest, SaysWhatIsWrongWithTheData) {
 TEST_F(FinetuneCliTest, StopsWhereTheLossIsNoNumber) {
   Arguments arguments = Finetune(Text(), "adapter");
   arguments[std::ranges::find(arguments, "--lr") - arguments.begin() + 1] = "10";
-  arguments.insert(arguments.end(), {"--alpha", "1e38", "--clip", "0", "--warmup", "0"});
+  arguments.insert(arguments.end(), {"--alpha", "1e18", "--clip", "0", "--warmup", "0"});
   Refuses(arguments, 1, "training went astray");
   EXPECT_TRUE(Exists("adapter.partial"));
 }
