@@ -75,6 +75,7 @@ class FinetuneCommand : public Command {
         ->option_text("N")
         ->capture_default_str();
     app.add_flag("--resume", options_.resume, "Go on where an interrupted run ended");
+    AddActivations(app, options_.activations);
     AddPrecision(app, options_.precision);
     AddThreads(app, options_.threads);
   }

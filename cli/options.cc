@@ -95,15 +95,14 @@ void AddPrecision(CLI::App& app, Precision& precision) {
 }
 
 void AddActivations(CLI::App& app, Activations& activations) {
-  app.add_option_function<std::string>(
-         "--activations",
-         [&](const std::string& name) {
-           activations = name == "f32" ? Activations::kF32 : Activations::kInt8;
-         },
-         "What weights are multiplied by: int8 (rounded, fast) or f32 (exact)")
+  static const std::map<std::string, Activations> kNames = {
+      {"int8", Activations::kInt8}, {"bf16", Activations::kBf16}, {"f32", Activations::kF32}};
+  const auto name = std::ranges::find(kNames, activations, [](const auto& n) { return n.second; });
+  app.add_option("--activations", activations,
+                 "What weights are multiplied by: int8 (rounded, fast), bf16 or f32 (exact)")
       ->option_text("NAME")
-      ->check(CLI::IsMember({"int8", "f32"}))
-      ->default_str(activations == Activations::kF32 ? "f32" : "int8");
+      ->transform(CLI::CheckedTransformer(kNames).description(""))
+      ->default_str(name->first);
 }
 
 std::string NameList(const std::string& heading, const std::vector<std::string>& names) {

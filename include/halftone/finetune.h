@@ -62,6 +62,8 @@ struct FinetuneOptions {
   Checkpointing checkpointing = Checkpointing::kAuto;
   uint64_t seed = 0;
 
+  // What products with the weights do with their inputs and with derivatives; kInt8: as kF32.
+  Activations activations = Activations::kBf16;
   Precision precision;       // the base model rounded while loading
   bool resume = false;       // goes on where an earlier run with the same options was interrupted
   double save_seconds = 60;  // between states that a run can be resumed from

@@ -51,8 +51,10 @@ class Run {
     Checkpoint checkpoint = OpenToRun(model, options.precision, options.threads);
     // Derivatives are those of the weights, not of LLM.int8()'s rounding of what they meet.
     checkpoint.int8_threshold.reset();
-    model_ = std::make_shared<LoadedModel>(std::move(checkpoint),
-                                           std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+    const Activations activations =
+        options.activations == Activations::kBf16 ? Activations::kBf16 : Activations::kF32;
+    model_ = std::make_shared<LoadedModel>(
+        std::move(checkpoint), std::shared_ptr<Ops>(MakeCpuOps(options.threads, activations)));
     ReadData();
     MakeTrainer();
   }

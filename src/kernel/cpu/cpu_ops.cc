@@ -15,7 +15,8 @@ CpuOps::CpuOps(int threads, Isa isa, Activations activations)
       gradient_(GradientOpsFor(isa)),
       int8_(Int8OpsFor(isa)),
       rounded_(activations == Activations::kInt8 && HasRoundedOps(isa) ? &RoundedOpsFor(isa)
-                                                                       : nullptr) {}
+                                                                       : nullptr),
+      bf16_(activations == Activations::kBf16 ? FindBf16Ops(isa) : nullptr) {}
 
 void CpuOps::ReserveScratch(int64_t floats) {
   floats = RoundUp(floats, 16);

@@ -22,6 +22,7 @@
 
 #include "base/thread_pool.h"
 #include "kernel/cpu/attention.h"
+#include "kernel/cpu/bf16_ops.h"
 #include "kernel/cpu/decode.h"
 #include "kernel/cpu/gradient_ops.h"
 #include "kernel/cpu/int8_ops.h"
@@ -118,6 +119,10 @@ class CpuOps : public Ops {
   // Rows [begin, end) of a product with several tokens; begin is where a panel begins.
   void MultiplyPanels(const MatrixProduct& product, const RoundedBlock* blocks, int64_t tokens,
                       int64_t begin, int64_t end, int thread);
+  void MatMulBf16(const Matrix& w, const float* x, int64_t tokens, float* y);
+  void MatMulBackBf16(const Matrix& w, const float* dy, int64_t tokens, float* dx);
+  // x [tokens, cols] in bf16, rows of whole vectors.
+  const uint16_t* RoundToBf16(const float* x, int64_t tokens, int64_t cols);
   // Rounds tokens [tokens, cols]; block b of token t is at [b * tokens + t].
   const RoundedBlock* RoundTokens(const float* x, int64_t tokens, int64_t cols);
   const float* Gather(const std::vector<int32_t>& order, const float* x, int64_t tokens);
@@ -138,7 +143,8 @@ class CpuOps : public Ops {
   const AttentionOps& attention_;
   const GradientOps& gradient_;
   const Int8Ops& int8_;
-  const RoundedOps* rounded_;         // null where activations are not rounded
+  const RoundedOps* rounded_;         // null where activations are not rounded so
+  const Bf16Ops* bf16_;               // likewise
   std::shared_ptr<float[]> scratch_;  // [threads, scratch_floats_]
   int64_t scratch_floats_ = 0;
   std::shared_ptr<float[]> gathered_;  // inputs in the order of a matrix's blocks
@@ -150,6 +156,8 @@ class CpuOps : public Ops {
   // Of MatMulBack: decoded rows, and inputs in the order of a matrix's blocks.
   std::shared_ptr<float[]> panel_;
   int64_t panel_floats_ = 0;
+  std::shared_ptr<float[]> bf16_inputs_;
+  int64_t bf16_floats_ = 0;
   std::vector<float> ordered_;
   std::vector<float> head_keys_, head_values_;  // of AttentionBack, [tokens, heads, head_dim]
   // Some models turn their local and global layers at different speeds, and training all back.

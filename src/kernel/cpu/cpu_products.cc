@@ -58,7 +58,9 @@ std::unique_ptr<Matrix> CpuOps::Prepare(const Tensor& tensor) {
   matrix->stride = RoundUp(std::max<int64_t>(matrix->cols, 1), 16);
   matrix->panel_rows =
       std::max(kStripRows, kPanelFloats / matrix->stride / kStripRows * kStripRows);
-  ReserveScratch(matrix->panel_rows * matrix->stride);
+  // In bf16 behind one row in f32.
+  const int64_t rounded = matrix->panel_rows * RoundUp(matrix->cols, kBf16Vector) / 2;
+  ReserveScratch(std::max(matrix->panel_rows * matrix->stride, matrix->stride + rounded));
   return matrix;
 }
 
@@ -214,6 +216,7 @@ void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float*
     const MatrixProduct product{&matrix, y};
     return MatMulRounded({&product, 1}, x, tokens);
   }
+  if (bf16_ != nullptr && tokens > 1) return MatMulBf16(matrix, x, tokens, y);
   const uint64_t row_bytes = w.tensor.row_bytes();
   const int64_t strip = tokens <= 16 ? kStripRows : w.panel_rows;
   Split(w.rows, kStripRows, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
@@ -240,6 +243,75 @@ void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float*
   });
 }
 
+const uint16_t* CpuOps::RoundToBf16(const float* x, int64_t tokens, int64_t cols) {
+  const int64_t stride = RoundUp(cols, kBf16Vector);
+  if (tokens * stride > 2 * bf16_floats_) {
+    bf16_floats_ = tokens * stride / 2;
+    bf16_inputs_ = AllocateAligned(bf16_floats_);
+  }
+  auto* rounded = reinterpret_cast<uint16_t*>(bf16_inputs_.get());
+  Split(tokens, 1, tokens * cols, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) bf16_->round(x + t * cols, cols, rounded + t * stride);
+  });
+  return rounded;
+}
+
+void CpuOps::MatMulBf16(const Matrix& matrix, const float* x, int64_t tokens, float* y) {
+  const CpuMatrix& w = Ours(matrix);
+  const int64_t stride = RoundUp(w.cols, kBf16Vector);
+  const uint16_t* inputs = RoundToBf16(x, tokens, w.cols);
+  Split(w.rows, kStripRows, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    float* decoded = Scratch(thread);
+    auto* rounded = reinterpret_cast<uint16_t*>(decoded + w.stride);
+    for (int64_t r = begin; r < end; r += w.panel_rows) {
+      const int64_t n = std::min(w.panel_rows, end - r);
+      for (int64_t i = 0; i < n; ++i) {
+        const float* row = w.floats + (r + i) * w.cols;
+        if (w.floats == nullptr) {
+          w.kernels.decode(*w.tensor.grid, w.tensor.row(r + i).data(), w.cols, decoded);
+          row = decoded;
+        }
+        bf16_->round(row, w.cols, rounded + i * stride);
+      }
+      bf16_->dot_panel(rounded, n, inputs, tokens, stride, y + r, w.rows);
+    }
+  });
+}
+
+void CpuOps::MatMulBackBf16(const Matrix& matrix, const float* dy, int64_t tokens, float* dx) {
+  const CpuMatrix& w = Ours(matrix);
+  const int64_t dy_stride = RoundUp(w.rows, kBf16Vector);
+  const uint16_t* inputs = RoundToBf16(dy, tokens, w.rows);
+  const int64_t floats = kBf16Depth / 2 * RoundUp(w.cols, kBf16Columns);
+  if (floats > panel_floats_) {
+    panel_floats_ = floats;
+    panel_ = AllocateAligned(panel_floats_);
+  }
+  auto* packed = reinterpret_cast<uint32_t*>(panel_.get());
+  ReserveScratch(2 * w.stride);
+  for (int64_t r = 0; r < w.rows; r += kBf16Depth) {
+    const int64_t n = std::min(kBf16Depth, w.rows - r);
+    Split((n + 1) / 2, 1, n * w.cols * 4, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t k = begin; k < end; ++k) {
+        const float* rows[2] = {};
+        for (int64_t half = 0; half < 2 && 2 * k + half < n; ++half) {
+          const int64_t row = r + 2 * k + half;
+          float* decoded = Scratch(thread) + half * w.stride;
+          rows[half] = w.floats + row * w.cols;
+          if (w.floats != nullptr) continue;
+          w.kernels.decode(*w.tensor.grid, w.tensor.row(row).data(), w.cols, decoded);
+          rows[half] = decoded;
+        }
+        bf16_->pack_pair(rows[0], rows[1], w.cols, k, packed);
+      }
+    });
+    Split(tokens, kTileRows, n * w.cols * tokens, [&](int64_t begin, int64_t end, int) {
+      bf16_->add_product(inputs + begin * dy_stride + r, dy_stride, end - begin, packed, n, w.cols,
+                         dx + begin * w.cols);
+    });
+  }
+}
+
 // Rows are decoded once for all tokens, by all threads, then multiplied by them.
 void CpuOps::MatMulBack(const Matrix& matrix, const float* dy, int64_t tokens, float* dx) {
   const CpuMatrix& w = Ours(matrix);
@@ -250,6 +322,7 @@ void CpuOps::MatMulBack(const Matrix& matrix, const float* dy, int64_t tokens, f
     ordered_.assign(static_cast<size_t>(tokens * w.cols), 0.0f);
     to = ordered_.data();
   }
+  if (bf16_ != nullptr && order == nullptr) return MatMulBackBf16(matrix, dy, tokens, dx);
   const int64_t stride = w.floats != nullptr ? w.cols : w.stride;
   if (w.floats == nullptr && kBackRows * stride > panel_floats_) {
     panel_floats_ = kBackRows * stride;

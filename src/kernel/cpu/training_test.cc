@@ -166,6 +166,46 @@ TEST_P(TrainingTest, MatMulBackTurnsTheWeights) {
   }
 }
 
+// Products in bf16: those of the numbers rounded to it, in f64, for odd shapes and long rows.
+TEST_P(TrainingTest, Bf16ProductsAreThoseOfRoundedNumbers) {
+  const auto [isa, threads] = GetParam();
+  if (FindBf16Ops(isa) == nullptr) GTEST_SKIP() << "this processor has no such products";
+  CpuOps ops(threads, isa, Activations::kBf16);
+  const Grid& bf16 = GridNamed("bf16");
+  const auto rounded = [&](Floats values) {
+    std::vector<uint8_t> bytes(values.size() * 2);
+    bf16.Encode(values.data(), std::ssize(values), nullptr, bytes.data());
+    bf16.Decode(bytes.data(), std::ssize(values), values.data());
+    return values;
+  };
+  struct Shape {
+    int64_t rows, cols, tokens;
+  };
+  for (const auto& [rows, cols, tokens] :
+       {Shape{1, 1, 2}, {150, 70, 19}, {257, 2085, 7}, {129, 64, 12}, {8, 33, 3}}) {
+    SCOPED_TRACE(testing::Message() << rows << "x" << cols << " " << tokens);
+    for (const char* name : {"f32", "bf16"}) {
+      const Floats w = rounded(Random(rows * cols, 1));
+      const Grid& grid = GridNamed(name);
+      std::vector<uint8_t> bytes(static_cast<size_t>(rows) * grid.RowBytes(cols));
+      grid.Encode(w.data(), rows * cols, nullptr, bytes.data());
+      const auto matrix = ops.Prepare(MakeTensor("w", grid, {rows, cols}, std::move(bytes)));
+      const Floats x = Random(tokens * cols, 2), dy = Random(tokens * rows, 3);
+      Floats y(static_cast<size_t>(tokens * rows), NAN), dx(static_cast<size_t>(tokens * cols), 1);
+      ops.MatMul(*matrix, x.data(), tokens, y.data());
+      ops.MatMulBack(*matrix, dy.data(), tokens, dx.data());
+      Floats turned(w.size());
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t i = 0; i < cols; ++i) turned[i * rows + r] = w[r * cols + i];
+      }
+      ExpectNear(y, Product(rounded(x), turned, {tokens, rows, cols}, false), 2e-6);
+      Doubles expected = Product(rounded(dy), w, {tokens, cols, rows}, false);
+      for (double& e : expected) e += 1;
+      ExpectNear(dx, expected, 2e-6);
+    }
+  }
+}
+
 // ---- Norms, gates, caps, the loss ----
 
 TEST_P(TrainingTest, RmsNorm) {
