@@ -1,5 +1,6 @@
 # make demo      sets up, builds, quantizes a real model in several ways and compares them
 # make test      sets up, builds, runs all tests; then the unit tests under the sanitizers
+# make test-threads   tests of what starts threads, under ThreadSanitizer
 # make build     the program alone: build/halftone
 # make install   puts it under PREFIX (/usr/local)
 # make bench-peers   builds llama.cpp and measures the speed of both; RUN=... what bench/peers/run does
@@ -11,7 +12,7 @@ RUN ?= speed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CONFIGURE = CXX=$$(scripts/compiler) cmake -S . -G Ninja
 
-.PHONY: demo test build install bench-peers interop clean setup setup-test
+.PHONY: demo test test-threads build install bench-peers interop clean setup setup-test
 .DEFAULT_GOAL := build
 
 setup:
@@ -36,6 +37,18 @@ test: setup-test
 	ninja -C build-asan -j $(JOBS)
 	ctest --test-dir build-asan -j $(JOBS) --output-on-failure
 
+# The tests of what starts threads; kernels with more than one, and not those that the compiler alone
+# vectorizes, which take twenty times as long as the others and cut up their work in the same way. Where
+# the system randomizes addresses by more bits than ThreadSanitizer knows of, it is asked not to.
+THREADED = base_test hub_test kernel_cpu_test method_test engine_test calibration_test evaluation_test \
+  pipeline_test cli_test
+test-threads: setup-test
+	$(CONFIGURE) -B build-tsan -DCMAKE_BUILD_TYPE=Release -DHALFTONE_TESTS=ON -DHALFTONE_SANITIZE=thread
+	ninja -C build-tsan -j $(JOBS) $(THREADED)
+	$$(setarch -R true 2>/dev/null && echo setarch -R) ctest --test-dir build-tsan -j $(JOBS) \
+	  -L "^($$(echo $(THREADED) | tr ' ' '|'))$$" -E 'Threads1$$|/scalarThreads|^DecodeTest' \
+	  --output-on-failure
+
 install: build
 	cmake --install build --prefix $(PREFIX)
 
@@ -50,4 +63,4 @@ interop: setup-test
 	tests/interop/run
 
 clean:
-	rm -rf build build-asan halftone-demo
+	rm -rf build build-asan build-tsan build-aarch64 build-fuzz halftone-demo

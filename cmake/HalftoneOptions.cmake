@@ -30,9 +30,13 @@ if(HALFTONE_FUZZ)
 endif()
 
 if(HALFTONE_SANITIZE)
-  # GCC moves the checks of object sizes together with loads out of the branch that guards them.
-  set(sanitize -fsanitize=address,undefined -fno-sanitize=object-size -fno-sanitize-recover=all
-               -fno-omit-frame-pointer)
+  if(HALFTONE_SANITIZE STREQUAL "thread")
+    set(sanitize -fsanitize=thread -fno-omit-frame-pointer)
+  else()
+    # GCC moves the checks of object sizes together with loads out of the branch that guards them.
+    set(sanitize -fsanitize=address,undefined -fno-sanitize=object-size -fno-sanitize-recover=all
+                 -fno-omit-frame-pointer)
+  endif()
   target_compile_options(halftone_options INTERFACE ${sanitize})
   target_link_options(halftone_options INTERFACE ${sanitize})
 endif()

@@ -1,10 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
 #include <stdexcept>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "base/atomic_file.h"
@@ -93,6 +96,26 @@ TEST(ThreadPoolTest, RunsEachIndexOnceAndRethrows) {
     int64_t sum = 0;
     pool.For(1, [&](int64_t, int) { sum = 1; });
     EXPECT_EQ(sum, 1);
+  }
+}
+
+// Workers find the next loop while they look for it, while they sleep, and after one that failed in
+// several of its pieces.
+TEST(ThreadPoolTest, LoopsFollowOneAnotherAfterFailuresAndSleep) {
+  ThreadPool pool(4);
+  for (int repeat = 0; repeat < 60; ++repeat) {
+    std::vector<int64_t> squares(64);
+    const auto square = [&](int64_t i, int) { squares[i] = i * i + repeat; };
+    EXPECT_THROW(pool.For(64,
+                          [&](int64_t i, int thread) {
+                            square(i, thread);
+                            if (i % 3 == 0) throw std::out_of_range(std::to_string(i));
+                          }),
+                 std::out_of_range);
+    // Longer than workers look for a loop.
+    if (repeat % 3 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    pool.For(64, square);
+    for (int64_t i = 0; i < 64; ++i) ASSERT_EQ(squares[i], i * i + repeat);
   }
 }
 

@@ -226,10 +226,11 @@ class VocabularyReader {
 
   int64_t SmallestSize(const Json& vocabulary) const {
     int64_t size = 0;
-    // An id beyond the largest vocabulary will find no place.
+    // An id beyond the largest vocabulary will find no place, and none is made for it.
     const auto include = [&](const Json& id) {
       if (!id.is_number_integer()) return;
-      size = std::max(size, std::min(id.get<int64_t>(), kLargestVocabulary - 1) + 1);
+      const auto value = id.get<int64_t>();
+      if (value < kLargestVocabulary) size = std::max(size, value + 1);
     };
     if (vocabulary.is_array()) {
       size = std::min(static_cast<int64_t>(vocabulary.size()), kLargestVocabulary);

@@ -360,7 +360,7 @@ TEST_F(Hostile, Sizes) {
   files.vocab_size = 0;
   for (const int64_t id : {int64_t{1} << 40, INT64_MAX}) {
     files.tokenizer["model"]["vocab"]["!"] = id;
-    Refuses("outside the vocabulary", files);
+    Refuses("outside the vocabulary of 343", files);
   }
 }
 

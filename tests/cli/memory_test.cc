@@ -22,7 +22,7 @@ constexpr uint64_t kAllowedToRun = 650'000'000;
 class MemoryTest : public testing::Test {
  protected:
   void SetUp() override {
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     GTEST_SKIP() << "the sanitizer's own memory is not what is meant";
 #endif
   }

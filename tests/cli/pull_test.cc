@@ -192,6 +192,7 @@ TEST_F(PullTest, GoesOnAfterItWasKilled) {
     EXPECT_EQ(run.signal, signal) << run.err;
     EXPECT_FALSE(fs::exists(Snapshot() / "tiny-F32.gguf"));
     hub_.hub_hook = nullptr;
+    hub_.cdn_hook = nullptr;
     const size_t before = hub_.cdn_log().size();
     EXPECT_EQ(Run({"pull", "org/model"}).code, 0);
     EXPECT_TRUE(ReadBytes(Snapshot() / "tiny-F32.gguf") == ReadBytes(model_));

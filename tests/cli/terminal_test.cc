@@ -23,7 +23,7 @@ class TerminalTest : public TinyModelTest {
  protected:
   // Work of some seconds, and its progress.
   std::vector<std::string> LongWork() const {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     constexpr int kCharacters = 100'000;  // everything takes ten times as long
 #else
     constexpr int kCharacters = 1'000'000;

@@ -5,9 +5,9 @@
 #include "container/container.h"
 #include "model/architecture.h"
 #include "model/hyperparameters.h"
-#include "tests/fuzz/scratch_folder.h"
 #include "tests/fuzz/targets.h"
 #include "tests/testing/byte_builder.h"
+#include "tests/testing/temp_folder.h"
 
 namespace halftone {
 namespace {
@@ -44,7 +44,7 @@ std::string Weights() {
 }  // namespace
 
 void Fuzz_config(std::string_view bytes) {
-  static const ScratchFolder folder;
+  static const TempFolder folder(FolderInMemory());
   [[maybe_unused]] static const bool once = [] {
     folder.Write("model.safetensors", Weights());
     return true;

@@ -1,14 +1,14 @@
 // model.safetensors.index.json of a folder with two parts.
 
 #include "container/hf_folder.h"
-#include "tests/fuzz/scratch_folder.h"
 #include "tests/fuzz/targets.h"
 #include "tests/testing/byte_builder.h"
+#include "tests/testing/temp_folder.h"
 
 namespace halftone {
 
 void Fuzz_safetensors_index(std::string_view bytes) {
-  static const ScratchFolder folder;
+  static const TempFolder folder(FolderInMemory());
   [[maybe_unused]] static const bool once = [] {
     for (const char* name : {"a", "b"}) {
       const std::string header =

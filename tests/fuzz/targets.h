@@ -7,8 +7,10 @@
 
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "halftone/error.h"
 
@@ -25,6 +27,15 @@ void MayRefuse(const Read& read) {
     read();
   } catch (const Error&) {
   }
+}
+
+// Where targets whose reader wants a folder make theirs, once, to fill it anew for each input: in
+// memory where the system has such a folder.
+inline std::filesystem::path FolderInMemory() {
+  std::error_code error;
+  const std::filesystem::path memory = "/dev/shm";
+  return std::filesystem::is_directory(memory, error) ? memory
+                                                      : std::filesystem::temp_directory_path();
 }
 
 }  // namespace halftone

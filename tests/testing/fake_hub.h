@@ -11,7 +11,9 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <shared_mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/testing/http_server.h"
@@ -36,19 +38,36 @@ class FakeHub {
     std::string bytes;
     bool large = false;
   };
-  // A reply of the test's own; none: the hub's.
-  using Hook = std::function<std::optional<ServerReply>(const ServerRequest&)>;
+  // A reply of the test's own; none: the hub's. Called by the servers' threads. Setting it waits
+  // for the calls of what it was before, whose variables may then go away.
+  class Hook {
+   public:
+    using Function = std::function<std::optional<ServerReply>(const ServerRequest&)>;
+
+    Hook& operator=(Function function) {
+      const std::unique_lock lock(mutex_);
+      function_ = std::move(function);
+      return *this;
+    }
+    std::optional<ServerReply> operator()(const ServerRequest& request) const {
+      const std::shared_lock lock(mutex_);
+      return function_ ? function_(request) : std::nullopt;
+    }
+
+   private:
+    mutable std::shared_mutex mutex_;
+    Function function_;
+  };
 
   explicit FakeHub(std::map<std::string, File> files, std::string repo = "org/model")
       : files_(std::move(files)),
         repo_(std::move(repo)),
-        hub_([this](const ServerRequest& request) { return Logged(request, hub_hook, hub_log_); }),
-        cdn_([this](const ServerRequest& request) { return Logged(request, cdn_hook, cdn_log_); }) {
+        cdn_([this](const ServerRequest& request) { return Logged(request, cdn_hook, cdn_log_); }),
+        hub_([this](const ServerRequest& request) { return Logged(request, hub_hook, hub_log_); }) {
   }
 
   static constexpr const char* kCommit = "0123456789abcdef0123456789abcdef01234567";
 
-  // Set before anything is asked.
   Hook hub_hook, cdn_hook;
 
   const std::string& url() const { return hub_.url(); }
@@ -70,9 +89,7 @@ class FakeHub {
       std::lock_guard lock(mutex_);
       log.push_back(request);
     }
-    if (hook) {
-      if (auto reply = hook(request)) return *reply;
-    }
+    if (auto reply = hook(request)) return *reply;
     return &log == &cdn_log_ ? Cdn(request) : Hub(request);
   }
 
@@ -145,7 +162,8 @@ class FakeHub {
   std::string repo_;
   mutable std::mutex mutex_;
   std::vector<ServerRequest> hub_log_, cdn_log_;
-  HttpServer hub_, cdn_;
+  HttpServer cdn_;
+  HttpServer hub_;  // its replies name the other's address
 };
 
 }  // namespace halftone

@@ -1,10 +1,10 @@
-// A fresh folder that disappears with the test.
+// A fresh folder that disappears with its owner: a test, or a fuzz target, which knows no GTest.
 
 #pragma once
 
-#include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -17,8 +17,9 @@ namespace halftone {
 
 class TempFolder {
  public:
-  TempFolder() {
-    std::string name = testing::TempDir() + "halftone-test-XXXXXX";
+  explicit TempFolder(
+      const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+    std::string name = (parent / "halftone-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed: " + name);
     path_ = name;
   }
