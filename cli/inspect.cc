@@ -29,7 +29,8 @@ class InspectCommand : public Command {
            "  halftone inspect model.gguf --tensor output_norm.weight --npy norm.npy\n\n" +
            HelpParagraph(
                "JSON: path, container, architecture, file_bytes, tensor_bytes, parameters, "
-               "bits_per_weight, metadata [key, type, value], tensors [name, grid, shape, "
+               "bits_per_weight, kind (empty for models), notes, metadata [key, type, value], "
+               "tensors [name, grid, shape, "
                "bytes, bits_per_weight]; with --tensor: tensor, shape, min, max, mean, rms, "
                "not_finite, npy");
   }
@@ -68,6 +69,8 @@ class InspectCommand : public Command {
             {"tensor_bytes", file.tensor_bytes},
             {"parameters", file.parameters},
             {"bits_per_weight", file.bits_per_weight},
+            {"kind", file.kind},
+            {"notes", file.notes},
             {"metadata", metadata},
             {"tensors", tensors}};
   }
@@ -110,6 +113,9 @@ class InspectCommand : public Command {
         file.architecture.empty() ? "" : fmt::format(" ({})", Printable(file.architecture)),
         HumanCount(static_cast<double>(file.parameters)), console.Bold(HumanBytes(file.file_bytes)),
         file.bits_per_weight));
+    for (const std::string& note : file.notes) {
+      console.Print(fmt::format("Note: {}\n", Printable(note)));
+    }
   }
 
   void ShowTensor(Console& console) {

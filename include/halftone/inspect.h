@@ -10,7 +10,8 @@ namespace halftone {
 
 struct TensorInfo {
   std::string name;
-  std::string grid;            // as its owner spells it, "Q4_K"
+  // As its owner spells it, "Q4_K"; a safetensors dtype where nobody knows what the bytes mean.
+  std::string grid;
   std::vector<int64_t> shape;  // outermost dimension first
   uint64_t bytes;
   double bits_per_weight;
@@ -32,9 +33,16 @@ struct Inspection {
   double bits_per_weight;  // tensor_bytes * 8 / parameters
   std::vector<MetadataInfo> metadata;
   std::vector<TensorInfo> tensors;
+  // What the file is if it is no model, "LoRA adapter"; else empty.
+  std::string kind;
+  // What keeps the file from being used as a model, or is odd about it, and what can be done: one
+  // sentence each.
+  std::vector<std::string> notes;
 };
 
-// Opens any readable file or folder. Throws Error if it is broken.
+// Opens any readable file or folder, also one whose weights are quantized in a way that is not
+// read: its tensors are then listed as they lie in the files, and a note says so. Throws Error if
+// it is broken.
 Inspection Inspect(const std::string& path);
 
 struct DecodedTensor {

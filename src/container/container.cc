@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "container/unrecognized.h"
 
 namespace halftone {
 
@@ -47,8 +48,7 @@ Checkpoint OpenCheckpoint(const std::filesystem::path& path) {
   for (const Container* container : kContainers) {
     if (container->recognize(path)) return container->open(path);
   }
-  FailUnsupported("{}: is neither a GGUF file nor a Hugging Face folder with safetensors",
-                  path.string());
+  FailUnrecognized(path);
 }
 
 }  // namespace halftone

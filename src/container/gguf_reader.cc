@@ -1,5 +1,8 @@
 #include "container/gguf_reader.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -14,10 +17,10 @@
 #include "base/byte_cursor.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/foreign_file.h"
 #include "base/mapped_file.h"
 #include "base/printable.h"
 #include "container/gguf_format.h"
-#include "container/git_lfs.h"
 
 namespace halftone {
 namespace {
@@ -38,7 +41,7 @@ struct Header {
 };
 
 Header ReadHeader(ByteCursor& file, std::span<const uint8_t> bytes) {
-  if (IsGitLfsPointer(bytes)) file.Fail(0, "{}", kGitLfsPointerMessage);
+  if (const auto foreign = ForeignFile(bytes); !foreign.empty()) file.Fail(0, "{}", foreign);
   const uint64_t magic_bytes = std::min<uint64_t>(file.remaining(), gguf::kMagic.size());
   const auto magic = file.Take(magic_bytes, "the magic number");
   if (!std::ranges::equal(magic, gguf::kMagic)) {
@@ -246,9 +249,11 @@ void PlaceTensors(const ByteCursor& file, uint64_t alignment, std::span<const ui
     const auto begin = data ? CheckedAdd(*data, entry.offset) : std::nullopt;
     const auto end = begin ? CheckedAdd(*begin, entry.bytes) : std::nullopt;
     if (!end || *end > bytes.size()) {
-      FailFormat("{}: byte {}: tensor '{}': {} bytes of data pass the end of the file at {}",
-                 file.path(), begin.value_or(entry.at), Printable(entry.tensor.name), entry.bytes,
-                 bytes.size());
+      FailFormat(
+          "{}: byte {}: tensor '{}': {} bytes of data pass the end of the file at {}; if it was "
+          "downloaded, the download ended early",
+          file.path(), begin.value_or(entry.at), Printable(entry.tensor.name), entry.bytes,
+          bytes.size());
     }
     entry.tensor.data = bytes.subspan(*begin, entry.bytes);
     const auto padded = CheckedRoundUp(entry.bytes, alignment);
@@ -291,15 +296,40 @@ std::string PartSuffix(int64_t no, int64_t count) {
   return fmt::format("-{:05}-of-{:05}.gguf", no + 1, count);
 }
 
+// "model" of a part's path "model-00001-of-00003.gguf".
+std::string PrefixOf(const std::string& path, int64_t no, int64_t count) {
+  const std::string suffix = PartSuffix(no, count);
+  if (!path.ends_with(suffix)) {
+    FailFormat("{}: says it is part {} of {}, whose name must end in '{}'", path, no + 1, count,
+               suffix);
+  }
+  return path.substr(0, path.size() - suffix.size());
+}
+
+// A download that ended early lacks several parts: all are named.
+void RefuseMissingParts(const std::string& prefix, int64_t count) {
+  std::vector<std::string> missing;
+  for (int64_t no = 0; no < count; ++no) {
+    const std::filesystem::path part = prefix + PartSuffix(no, count);
+    std::error_code error;
+    if (!std::filesystem::exists(part, error)) missing.push_back(part.filename().string());
+  }
+  if (missing.empty()) return;
+  constexpr size_t kNamed = 20;
+  const size_t missed = missing.size();
+  if (missed > kNamed) {
+    missing.resize(kNamed);
+    missing.push_back("...");
+  }
+  FailIo("{}: {} of {} parts are missing: {}", prefix + PartSuffix(0, count), missed, count,
+         fmt::format("{}", fmt::join(missing, ", ")));
+}
+
 // Reads parts 1 ... count - 1 and appends their tensors to the first part's.
 void ReadOtherParts(const std::filesystem::path& path, int64_t count, Checkpoint& checkpoint) {
   const std::string first = path.string();
-  const std::string suffix = PartSuffix(0, count);
-  if (!first.ends_with(suffix)) {
-    FailFormat("{}: says it is the first of {} parts, whose name must end in '{}'", first, count,
-               suffix);
-  }
-  const std::string prefix = first.substr(0, first.size() - suffix.size());
+  const std::string prefix = PrefixOf(first, 0, count);
+  RefuseMissingParts(prefix, count);
   for (int64_t no = 1; no < count; ++no) {
     const std::filesystem::path other = prefix + PartSuffix(no, count);
     Part part = ReadPart(other);
@@ -324,28 +354,36 @@ void ReadOtherParts(const std::filesystem::path& path, int64_t count, Checkpoint
 }  // namespace
 
 Checkpoint ReadGguf(const std::filesystem::path& path) {
+  std::filesystem::path first = path;
   Part part = ReadPart(path);
+  const int64_t count = part.metadata.Int(gguf::kSplitCountKey).value_or(0);
+  const int64_t no = part.metadata.Int(gguf::kSplitNoKey).value_or(-1);
+  if (count > 1 && (count > UINT16_MAX || no < 0 || no >= count)) {
+    FailFormat("{}: keys '{}' and '{}' say part {} of {}", path.string(), gguf::kSplitNoKey,
+               gguf::kSplitCountKey, no, count);
+  }
+  if (count > 1 && no != 0) {
+    // Any part may be named; the settings are in the first.
+    const std::string prefix = PrefixOf(path.string(), no, count);
+    RefuseMissingParts(prefix, count);
+    first = prefix + PartSuffix(0, count);
+    part = ReadPart(first);
+    if (part.metadata.Int(gguf::kSplitNoKey) != 0 ||
+        part.metadata.Int(gguf::kSplitCountKey) != count) {
+      FailFormat("{}: is not the first of the {} parts that '{}' says there are", first.string(),
+                 count, path.string());
+    }
+  }
   Checkpoint checkpoint;
-  checkpoint.path = path.string();
+  checkpoint.path = first.string();
   checkpoint.container = "gguf";
   checkpoint.dialect = Dialect::kGguf;
   checkpoint.file_bytes = part.file_bytes;
   checkpoint.metadata = std::move(part.metadata);
   checkpoint.tensors = std::move(part.tensors);
   checkpoint.mapped.push_back(std::move(part.mapped));
-
-  const int64_t count = checkpoint.metadata.Int(gguf::kSplitCountKey).value_or(0);
   if (count <= 1) return checkpoint;
-  const int64_t no = checkpoint.metadata.Int(gguf::kSplitNoKey).value_or(-1);
-  if (count > UINT16_MAX || no < 0 || no >= count) {
-    FailFormat("{}: keys '{}' and '{}' say part {} of {}", checkpoint.path, gguf::kSplitNoKey,
-               gguf::kSplitCountKey, no, count);
-  }
-  if (no != 0) {
-    FailUsage("{}: is part {} of {}; open the part whose name ends in '{}'", checkpoint.path,
-              no + 1, count, PartSuffix(0, count));
-  }
-  ReadOtherParts(path, count, checkpoint);
+  ReadOtherParts(first, count, checkpoint);
   const auto total = checkpoint.metadata.Int(gguf::kSplitTensorsKey);
   if (total != static_cast<int64_t>(checkpoint.tensors.size())) {
     FailFormat("{}: key '{}' promises {} tensors but the {} parts hold {}", checkpoint.path,

@@ -140,7 +140,7 @@ TEST_F(GgufReaderTest, AgreesWithGgmlOnEdgeCases) {
 }
 
 TEST_F(GgufReaderTest, RefusesBrokenHeaders) {
-  Refuses(Kind::kFormat, "does not begin with", "");
+  Refuses(Kind::kFormat, "is empty", "");
   Refuses(Kind::kFormat, "does not begin with", "GGU");
   Refuses(Kind::kFormat, "Git LFS", "version https://git-lfs.github.com/spec/v1\noid sha256:00");
   Refuses(Kind::kFormat, "version 0", ByteBuilder().Gguf(0, 0, 0));
@@ -297,7 +297,7 @@ TEST_F(GgufSplitTest, RefusesPartsThatDoNotFit) {
   const auto first = folder_.Write("m-00001-of-00002.gguf", Part(0, 2, "a", 2));
   const auto second = folder_.path() / "m-00002-of-00002.gguf";
   const auto open = [&] { ReadGguf(first); };
-  ExpectError(Kind::kIo, second.string(), open);  // missing
+  ExpectError(Kind::kIo, "1 of 2 parts are missing: " + second.filename().string(), open);
   folder_.Write(second.filename().string(), Part(0, 2, "b", 2));
   ExpectError(Kind::kFormat, "'split.no' should be 1 but is 0", open);
   folder_.Write(second.filename().string(), ByteBuilder().Gguf(0, 0));
@@ -307,19 +307,37 @@ TEST_F(GgufSplitTest, RefusesPartsThatDoNotFit) {
   folder_.Write(second.filename().string(), Part(1, 2, "b", 3));
   folder_.Write(first.filename().string(), Part(0, 2, "a", 3));
   ExpectError(Kind::kFormat, "promises 3 tensors but the 2 parts hold 2", open);
-  ExpectError(Kind::kUsage, "is part 2 of 2", [&] { ReadGguf(second); });
   const auto renamed = folder_.Write("renamed.gguf", Part(0, 2, "a", 2));
   ExpectError(Kind::kFormat, "must end in '-00001-of-00002.gguf'", [&] { ReadGguf(renamed); });
   const auto beyond = folder_.Write("x-00001-of-00002.gguf", Part(5, 2, "a", 2));
   ExpectError(Kind::kFormat, "say part 5 of 2", [&] { ReadGguf(beyond); });
 }
 
+TEST_F(GgufSplitTest, AnyPartMayBeNamed) {
+  const auto first = folder_.Write("m-00001-of-00002.gguf", Part(0, 2, "a", 2));
+  const auto second = folder_.Write("m-00002-of-00002.gguf", Part(1, 2, "b", 2));
+  const Checkpoint checkpoint = ReadGguf(second);
+  EXPECT_EQ(checkpoint.path, first.string());
+  EXPECT_EQ(checkpoint.tensors.size(), 2u);
+  EXPECT_EQ(Decode(checkpoint.Get("b")), std::vector<float>{1});
+
+  folder_.Write("m-00001-of-00002.gguf", Part(0, 3, "a", 2));
+  ExpectError(Kind::kFormat, "is not the first of the 2 parts", [&] { ReadGguf(second); });
+  std::filesystem::remove(first);
+  ExpectError(Kind::kIo, "1 of 2 parts are missing: m-00001-of-00002.gguf",
+              [&] { ReadGguf(second); });
+  const auto renamed = folder_.Write("renamed.gguf", Part(1, 2, "b", 2));
+  ExpectError(Kind::kFormat, "must end in '-00002-of-00002.gguf'", [&] { ReadGguf(renamed); });
+}
+
 TEST_F(GgufSplitTest, ReadsSplitOfGgufPy) {
   HALFTONE_NEED_SHARED("fixtures/gguf-split");
-  const Checkpoint checkpoint =
-      ReadGguf(SharedPath("fixtures/gguf-split/split-00001-of-00003.gguf"));
-  EXPECT_EQ(checkpoint.tensors.size(), 5u);
-  EXPECT_EQ(checkpoint.metadata.Find("split.count"), nullptr);
+  for (const int part : {1, 2, 3}) {
+    const Checkpoint checkpoint = ReadGguf(
+        SharedPath("fixtures/gguf-split/split-0000" + std::to_string(part) + "-of-00003.gguf"));
+    EXPECT_EQ(checkpoint.tensors.size(), 5u);
+    EXPECT_EQ(checkpoint.metadata.Find("split.count"), nullptr);
+  }
 }
 
 // expected.json comes from gguf-py: extents (innermost first) and type of each tensor.

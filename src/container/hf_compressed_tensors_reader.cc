@@ -1,6 +1,7 @@
 #include "container/hf_compressed_tensors_reader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -89,6 +90,7 @@ void Module::ReadExtents() {
 
 void Module::ReadCodes(const CtScheme& scheme) {
   const std::string_view dtype = main_.dtype->name;
+  weight_.path = parts_.path();
   weight_.codes = main_;
   weight_.bits = scheme.bits;
   if (packed_ && dtype == "I32" && !scheme.floats) {
@@ -165,6 +167,9 @@ void Module::ReadScales(const CtScheme& scheme) {
     parts_.Expect(scales, {"F8_E4M3"}, shape);
     parts_.Expect(*divisor, {"F32"}, {1});
     weight_.divisor = LoadLe<float>(divisor->data.data());
+    if (!std::isfinite(*weight_.divisor) || *weight_.divisor == 0) {
+      parts_.FailFormat(divisor->name, "is {}, must be finite and not 0", *weight_.divisor);
+    }
   } else if (four) {
     if (scales.dtype->name != "U8") parts_.Need(Name("weight_global_scale"));
     parts_.Expect(scales, {"U8"}, shape);

@@ -7,7 +7,9 @@
 #include <numeric>
 #include <utility>
 
+#include "base/error.h"
 #include "base/half.h"
+#include "base/printable.h"
 #include "container/hf_codes.h"
 
 namespace halftone {
@@ -25,6 +27,9 @@ const Grid& FloatGrid(GroupedLevels levels) {
 
 bool IsInteger(const CtWeight& weight) { return weight.layout <= CtCodes::kSigned; }
 
+// The one pattern that is no number, of either sign.
+bool IsE4m3Nan(uint8_t code) { return (code & 127) == 127; }
+
 // A weight whose parts can be looked at.
 class Parts {
  public:
@@ -40,7 +45,16 @@ class Parts {
   }
 
   const CtWeight& weight() const { return weight_; }
-  const uint8_t* Row(int64_t r) const { return weight_.codes.data.data() + r * row_bytes_; }
+  // Row r's codes as they lie in the file. Throws Error (kFormat) for a float that is NaN: the grid
+  // of such floats has none.
+  const uint8_t* Row(int64_t r) const {
+    const uint8_t* row = weight_.codes.data.data() + r * row_bytes_;
+    if (weight_.layout == CtCodes::kFloat8 && std::any_of(row, row + row_bytes_, IsE4m3Nan)) {
+      FailFormat("{}: tensor '{}' holds a value that is not finite in row {}",
+                 weight_.path, Printable(weight_.codes.name), r);
+    }
+    return row;
+  }
 
   // The scale of row r's group g, as its dtype means it.
   float Scale(int64_t r, int64_t g) const {
@@ -52,7 +66,9 @@ class Parts {
     } else if (weight_.scales.dtype->bits == 16) {
       scale = LoadReal(weight_.value(), data + 2 * at);
     } else {
-      scale = scale_levels_.empty() ? E8m0(data[at]) : scale_levels_[data[at]];
+      scale = scale_levels_.empty() ? E8m0(data[at])
+              : IsE4m3Nan(data[at]) ? std::numeric_limits<float>::quiet_NaN()
+                                    : scale_levels_[data[at]];
     }
     return weight_.divisor ? scale / *weight_.divisor : scale;
   }

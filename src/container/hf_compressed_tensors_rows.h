@@ -24,6 +24,7 @@ enum class CtCodes : uint8_t {
 };
 
 struct CtWeight {
+  std::string path;  // of the checkpoint, for messages
   int64_t rows = 0, cols = 0;
   CtCodes layout = CtCodes::kStream;
   int bits = 0;

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/foreign_file.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "base/printable.h"
@@ -24,8 +25,10 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kWeights = "model.safetensors";
 constexpr std::string_view kIndex = "model.safetensors.index.json";
+constexpr std::string_view kAdapter = "adapter_model.safetensors";
 constexpr std::string_view kPickledWeights[] = {"pytorch_model.bin",
                                                 "pytorch_model.bin.index.json"};
+constexpr std::string_view kOtherWeights[] = {"tf_model.h5", "flax_model.msgpack"};
 
 constexpr std::string_view kDocuments[] = {
     "config.json",           "tokenizer.json",         "tokenizer.model",
@@ -50,11 +53,59 @@ bool IsPickle(const fs::path& path) {
   return std::string_view(begin.data(), begin.size()) == "PK\x03\x04" || begin[0] == '\x80';
 }
 
+// The first bytes of a file; fewer where it is shorter or cannot be read.
+std::string Beginning(const fs::path& path) {
+  std::string begin(64, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
+  begin.resize(static_cast<size_t>(file.gcount()));
+  return begin;
+}
+
 [[noreturn]] void FailPickled(const fs::path& path) {
+  // Its stand-in says nothing of what it holds.
+  if (const auto foreign = ForeignFile(Beginning(path));
+      !foreign.empty() && path.extension() != ".json" && !IsPickle(path)) {
+    FailFormat("{}: {}", path.string(), foreign);
+  }
   FailUnsupported(
       "{}: holds pickled PyTorch weights, which may run code when they are loaded; convert them to "
-      "safetensors first (save_pretrained of transformers does)",
+      "safetensors first, in Python: "
+      "transformers.AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)",
       path.string());
+}
+
+// The .safetensors files of a folder, by name.
+std::vector<fs::path> WeightFiles(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".safetensors" && IsFile(entry.path())) {
+      files.push_back(entry.path());
+    }
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+// Of a folder that has no .safetensors file at all.
+[[noreturn]] void FailWithoutWeights(const fs::path& path) {
+  for (const std::string_view name : kPickledWeights) {
+    if (IsFile(path / name)) FailPickled(path / name);
+  }
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    if (IsFile(entry.path()) && IsPickle(entry.path())) FailPickled(entry.path());
+  }
+  for (const std::string_view name : kOtherWeights) {
+    if (!IsFile(path / name)) continue;
+    FailUnsupported(
+        "{}: holds weights for TensorFlow or JAX, which are not read; save them as safetensors "
+        "first",
+        (path / name).string());
+  }
+  FailFormat("{}: holds neither {} nor {}: the weights are missing", path.string(), kWeights,
+             kIndex);
 }
 
 // A part's name out of an index: it must stay in the folder whatever the index says.
@@ -144,7 +195,9 @@ void ReadDocuments(const fs::path& folder, HfFolder& result) {
 
 bool IsHfFolder(const fs::path& path) {
   if (IsFile(path)) return path.extension() == ".safetensors" || IsPickle(path);
-  if (IsFile(path / "config.json") || IsFile(path / kWeights) || IsFile(path / kIndex)) return true;
+  if (IsFile(path / "config.json") || !WeightFiles(path).empty() || IsFile(path / kIndex)) {
+    return true;
+  }
   return std::ranges::any_of(kPickledWeights,
                              [&](std::string_view name) { return IsFile(path / name); });
 }
@@ -162,15 +215,17 @@ HfFolder OpenHfFolder(const fs::path& path) {
     AddFile(ReadSafetensors(path / kWeights), folder);
   } else if (IsFile(path / kIndex)) {
     ReadParts(path, path / kIndex, folder);
+  } else if (IsFile(path / kAdapter)) {
+    AddFile(ReadSafetensors(path / kAdapter), folder);
+  } else if (const auto files = WeightFiles(path); files.size() == 1) {
+    AddFile(ReadSafetensors(files[0]), folder);
+  } else if (files.size() > 1) {
+    FailUsage(
+        "{}: holds {} .safetensors files but no {}, which says what parts of a model they are; "
+        "download it, or name one of them: {}",
+        path.string(), files.size(), kIndex, files[0].filename().string());
   } else {
-    for (const std::string_view name : kPickledWeights) {
-      if (IsFile(path / name)) FailPickled(path / name);
-    }
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(path, error)) {
-      if (IsFile(entry.path()) && IsPickle(entry.path())) FailPickled(entry.path());
-    }
-    FailFormat("{}: holds neither {} nor {}", path.string(), kWeights, kIndex);
+    FailWithoutWeights(path);
   }
   ReadDocuments(path, folder);
   return folder;

@@ -26,9 +26,10 @@ struct HfFolder {
 // file of pickled weights (which OpenHfFolder refuses with advice). Never throws.
 bool IsHfFolder(const std::filesystem::path& path);
 
-// Opens a folder (model.safetensors, or else the parts that model.safetensors.index.json names) or
-// a single .safetensors file, whose documents are those in the folder around it. Throws Error
-// naming file, tensor and byte offset; kUnsupported for pickled weights.
+// Opens a folder (model.safetensors, or else the parts that model.safetensors.index.json names, or
+// else peft's adapter_model.safetensors, or else its only .safetensors file) or a single .safetensors file, whose
+// documents are those in the folder around it. Throws Error naming file, tensor and byte offset;
+// kUnsupported for pickled weights and those of other frameworks.
 HfFolder OpenHfFolder(const std::filesystem::path& path);
 
 }  // namespace halftone

@@ -6,9 +6,24 @@
 #include "container/container.h"
 #include "container/hf_folder.h"
 #include "container/hf_folder_writer.h"
+#include "container/hf_parts.h"
 
 namespace halftone {
 namespace {
+
+// Whoever quantized the weights; every method that is read has a container before this one.
+std::string MethodOf(const std::filesystem::path& path) {
+  const Json config = QuantizationConfigAt(path);
+  if (!config.is_object()) return "";
+  const auto method = config.find("quant_method");
+  return method != config.end() && method->is_string() ? method->get<std::string>() : "";
+}
+
+std::string QuantizedBy(const std::string& method) {
+  if (method.empty()) return "";
+  return fmt::format("; config.json says that '{}' quantized it, which is not read",
+                     Printable(method));
+}
 
 Checkpoint Open(const std::filesystem::path& path) {
   HfFolder folder = OpenHfFolder(path);
@@ -19,13 +34,15 @@ Checkpoint Open(const std::filesystem::path& path) {
   checkpoint.file_bytes = folder.file_bytes;
   checkpoint.documents = std::move(folder.documents);
   checkpoint.mapped = std::move(folder.mapped);
+  checkpoint.unread_quantization = MethodOf(path);
   checkpoint.tensors.reserve(folder.tensors.size());
   for (SafetensorsTensor& source : folder.tensors) {
     Tensor tensor;
     tensor.grid = source.grid();
     if (tensor.grid == nullptr) {
-      FailUnsupported("{}: tensor '{}': dtype {} is not supported in a model of plain weights",
-                      path.string(), Printable(source.name), source.dtype->name);
+      FailUnsupported("{}: tensor '{}': dtype {} is not supported in a model of plain weights{}",
+                      path.string(), Printable(source.name), source.dtype->name,
+                      QuantizedBy(checkpoint.unread_quantization));
     }
     tensor.name = std::move(source.name);
     tensor.shape = std::move(source.shape);

@@ -12,10 +12,10 @@
 #include "base/byte_cursor.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/foreign_file.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "base/printable.h"
-#include "container/git_lfs.h"
 
 namespace halftone {
 namespace {
@@ -270,7 +270,9 @@ SafetensorsTensor Place(const ByteCursor& file, Entry& entry, uint64_t data_at,
               name, entry.dtype->name, count, size);
   }
   if (entry.offsets[1] > data.size()) {
-    file.Fail(data_at + entry.offsets[0], "tensor '{}': {} bytes of data pass the end of the file",
+    file.Fail(data_at + entry.offsets[0],
+              "tensor '{}': {} bytes of data pass the end of the file; if it was downloaded, the "
+              "download ended early",
               name, size);
   }
   tensor.name = std::move(entry.name);
@@ -309,7 +311,9 @@ const Grid* SafetensorsTensor::grid() const { return FindGridByGgufType(dtype->g
 SafetensorsFile ReadSafetensors(const std::filesystem::path& path) {
   const auto mapped = MappedFile::Open(path);
   ByteCursor cursor(path.string(), mapped->bytes());
-  if (IsGitLfsPointer(mapped->bytes())) cursor.Fail(0, "{}", kGitLfsPointerMessage);
+  if (const auto foreign = ForeignFile(mapped->bytes()); !foreign.empty()) {
+    cursor.Fail(0, "{}", foreign);
+  }
   const auto header_bytes = cursor.Read<uint64_t>("the header's length");
   if (header_bytes > kMaxHeaderBytes) {
     cursor.Fail(0, "the header claims {} bytes, at most {} are allowed", header_bytes,

@@ -181,6 +181,9 @@ class Ops {
   virtual void AddOuterProducts(const float* a, const float* b, int64_t tokens, int64_t cols,
                                 double* sum) = 0;
 
+  // In all that follow, what is not finite makes what it meets not finite: no softmax, cap or gate
+  // hides a broken weight.
+
   // gate[i] = silu(gate[i]) * up[i], silu(v) = v / (1 + exp(-v)).
   virtual void SiluMultiply(float* gate, const float* up, int64_t n) = 0;
 

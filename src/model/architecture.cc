@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/printable.h"
+#include "model/file_kind.h"
 
 namespace halftone {
 
@@ -19,6 +21,15 @@ constexpr const Architecture* kArchitectures[] = {
 #undef HT_ARCHITECTURE
 };
 
+// "gemma2, gemma3, llama", for messages.
+std::string Names() {
+  std::string names;
+  for (const Architecture* architecture : kArchitectures) {
+    names += (names.empty() ? "" : ", ") + std::string(architecture->name);
+  }
+  return names;
+}
+
 const Architecture& FromGguf(const Checkpoint& checkpoint) {
   const std::string* name = checkpoint.metadata.String("general.architecture");
   if (name == nullptr) {
@@ -27,7 +38,8 @@ const Architecture& FromGguf(const Checkpoint& checkpoint) {
   for (const Architecture* architecture : kArchitectures) {
     if (architecture->name == *name) return *architecture;
   }
-  FailUnsupported("{}: architecture '{}' is not supported", checkpoint.path, *name);
+  FailUnsupported("{}: architecture '{}' is not supported, only {} are", checkpoint.path,
+                  Printable(*name), Names());
 }
 
 const Architecture& FromHuggingFace(const Checkpoint& checkpoint) {
@@ -42,13 +54,21 @@ const Architecture& FromHuggingFace(const Checkpoint& checkpoint) {
       !config["architectures"][0].is_string()) {
     FailFormat("{}: 'architectures' does not name a class", source);
   }
+  // Their tensors' plain parts would be taken for the whole.
+  if (!checkpoint.unread_quantization.empty()) {
+    FailUnsupported(
+        "{}: says that the weights are quantized by '{}', which is not read; use the original "
+        "model, or, where the weights are plain after all, remove 'quantization_config'",
+        source, Printable(checkpoint.unread_quantization));
+  }
   const std::string name = config["architectures"][0];
   for (const Architecture* architecture : kArchitectures) {
     if (std::ranges::count(architecture->hf_classes, name, &HfClass::name) > 0) {
       return *architecture;
     }
   }
-  FailUnsupported("{}: architecture '{}' is not supported", source, name);
+  FailUnsupported("{}: architecture '{}' is not supported, only classes of {} are", source,
+                  Printable(name), Names());
 }
 
 }  // namespace
@@ -89,6 +109,7 @@ bool IsExpert(Role role) {
 }
 
 const Architecture& ArchitectureOf(const Checkpoint& checkpoint) {
+  RequireModel(checkpoint);
   return checkpoint.dialect == Dialect::kGguf ? FromGguf(checkpoint) : FromHuggingFace(checkpoint);
 }
 

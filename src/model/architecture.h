@@ -113,7 +113,8 @@ struct Architecture {
 std::span<const Architecture* const> AllArchitectures();
 
 // The architecture that the checkpoint says it is. Throws Error: kFormat if it does not say,
-// kUnsupported naming it if it is unknown.
+// kUnsupported naming it if it is unknown, if the file is no model (file_kind.h), and if its
+// weights are quantized by a method that no container reads.
 const Architecture& ArchitectureOf(const Checkpoint& checkpoint);
 
 // As ArchitectureOf, but null for an architecture that is not known.

@@ -79,6 +79,16 @@ bool IsCachedConstant(std::string_view name) {
 
 }  // namespace
 
+std::vector<std::string_view> StrayTensors(const Checkpoint& checkpoint,
+                                           const Architecture& architecture) {
+  std::vector<std::string_view> stray;
+  for (const Tensor& tensor : checkpoint.tensors) {
+    if (IsCachedConstant(tensor.name)) continue;
+    if (!PlaceOf(architecture, checkpoint.dialect, tensor.name)) stray.push_back(tensor.name);
+  }
+  return stray;
+}
+
 void CheckTiedHead(const Checkpoint& checkpoint, const Architecture& architecture) {
   if (checkpoint.dialect != Dialect::kHuggingFace) return;
   const std::optional<bool> tied = SaysTied(checkpoint);

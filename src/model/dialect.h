@@ -31,6 +31,11 @@ std::string NameInDialect(Dialect dialect, const Architecture& architecture, Rol
 std::optional<RolePlace> PlaceOf(const Architecture& architecture, Dialect dialect,
                                  std::string_view name);
 
+// The names of tensors that the architecture has no place for and that hold more than cached
+// constants, in the checkpoint's order. Valid as long as the checkpoint's.
+std::vector<std::string_view> StrayTensors(const Checkpoint& checkpoint,
+                                           const Architecture& architecture);
+
 // Whether it is the weight of a linear layer inside the layers that may be on few levels: a router
 // may not.
 bool IsLayerLinear(const RolePlace& place);

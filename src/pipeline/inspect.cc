@@ -4,14 +4,22 @@
 #include "halftone/inspect.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/mapped_file.h"
 #include "base/nearest_name.h"
 #include "base/npy.h"
 #include "base/printable.h"
 #include "container/container.h"
+#include "container/hf_folder.h"
+#include "model/architecture.h"
+#include "model/dialect.h"
+#include "model/file_kind.h"
+#include "model/hyperparameters.h"
+#include "model/text_model.h"
 
 namespace halftone {
 namespace {
@@ -74,12 +82,127 @@ TensorInfo Describe(const Tensor& tensor) {
   return info;
 }
 
+TensorInfo Describe(const SafetensorsTensor& tensor) {
+  TensorInfo info;
+  info.name = tensor.name;
+  info.grid = tensor.dtype->name;
+  info.shape = tensor.shape;
+  info.bytes = tensor.data.size();
+  info.bits_per_weight = tensor.dtype->bits;
+  return info;
+}
+
+int64_t CountOf(const TensorInfo& tensor) {
+  int64_t count = 1;
+  for (const int64_t extent : tensor.shape) count *= extent;
+  return count;
+}
+
+// A file or folder, whether its weights can be read or only listed.
+struct Opened {
+  Checkpoint checkpoint;
+  std::vector<TensorInfo> tensors;
+  std::string unread;  // why the weights are only listed
+};
+
+Opened Open(const std::string& path) {
+  Opened opened;
+  try {
+    opened.checkpoint = OpenCheckpoint(path);
+    for (const Tensor& tensor : opened.checkpoint.tensors) {
+      opened.tensors.push_back(Describe(tensor));
+    }
+    return opened;
+  } catch (const Error& error) {
+    if (error.kind() != Error::Kind::kUnsupported || !IsHfFolder(path)) throw;
+    opened.unread = error.what();
+  }
+  // Pickled weights and their like fail here as well.
+  HfFolder folder = OpenHfFolder(path);
+  opened.checkpoint.path = folder.path;
+  opened.checkpoint.container = "safetensors";
+  opened.checkpoint.dialect = Dialect::kHuggingFace;
+  opened.checkpoint.file_bytes = folder.file_bytes;
+  opened.checkpoint.documents = std::move(folder.documents);
+  for (const SafetensorsTensor& tensor : folder.tensors) {
+    opened.tensors.push_back(Describe(tensor));
+  }
+  return opened;
+}
+
+// The settings of peft's adapters, which lie in a file of their own.
+Json AdapterSettings(const std::string& path) {
+  const std::filesystem::path given = path;
+  const auto folder = std::filesystem::is_directory(given) ? given : given.parent_path();
+  const auto file = folder / "adapter_config.json";
+  if (!std::filesystem::is_regular_file(file)) return Json::object();
+  Json settings = ParseJson(ReadTextFile(file, uint64_t{64} << 20), file.string());
+  if (!settings.is_object()) FailFormat("{}: not a JSON object", file.string());
+  return settings;
+}
+
+void NoteStrayTensors(const Checkpoint& model, const Architecture& architecture,
+                      std::vector<std::string>& notes) {
+  const auto stray = StrayTensors(model, architecture);
+  if (stray.empty()) return;
+  notes.push_back(fmt::format(
+      "{} tensor{} not part of architecture '{}', '{}' the first: running leaves {} out{}",
+      stray.size(), stray.size() == 1 ? " is" : "s are", architecture.name, Printable(stray[0]),
+      stray.size() == 1 ? "it" : "them",
+      model.dialect == Dialect::kGguf ? "" : ", quantizing and converting refuse"));
+}
+
+// One part of several, named alone.
+void NotePart(const std::string& path, std::vector<std::string>& notes) {
+  const std::filesystem::path file = path;
+  if (file.extension() != ".safetensors" || !std::filesystem::is_regular_file(file)) return;
+  const std::string name = file.stem().string();
+  const size_t of = name.rfind("-of-");
+  if (of == std::string::npos || name.substr(of + 4).find_first_not_of("0123456789") != name.npos) {
+    return;
+  }
+  notes.push_back("it is one part of a model: name the folder to have all of them");
+}
+
+std::vector<std::string> NotesOf(const Opened& opened) {
+  const Checkpoint& checkpoint = opened.checkpoint;
+  std::vector<std::string> notes;
+  NotePart(checkpoint.path, notes);
+  if (!opened.unread.empty()) {
+    notes.push_back("the tensors are listed as they lie in the files; " + opened.unread);
+    return notes;
+  }
+  if (const FileKind* kind = KindBesideModel(checkpoint)) {
+    notes.push_back(fmt::format("{}: {}", kind->name, kind->advice));
+    return notes;
+  }
+  try {
+    const Architecture& architecture = ArchitectureOf(checkpoint);
+    NoteStrayTensors(TextModelOf(checkpoint), architecture, notes);
+    ReadHyperparameters(checkpoint, architecture);
+  } catch (const Error& error) {
+    const bool only_unknown = checkpoint.dialect == Dialect::kGguf &&
+                              checkpoint.metadata.String("general.architecture") != nullptr &&
+                              error.kind() == Error::Kind::kUnsupported;
+    notes.push_back(fmt::format("it cannot be run{}: {}",
+                                only_unknown ? " but quantized to GGUF" : "", error.what()));
+  }
+  return notes;
+}
+
 }  // namespace
 
 Inspection Inspect(const std::string& path) {
-  const Checkpoint checkpoint = OpenCheckpoint(path);
-  const Json config = ConfigOf(checkpoint);
+  const Opened opened = Open(path);
+  const Checkpoint& checkpoint = opened.checkpoint;
+  Json config = ConfigOf(checkpoint);
+  const FileKind* kind = KindBesideModel(checkpoint);
+  if (kind != nullptr && checkpoint.dialect == Dialect::kHuggingFace && config.empty()) {
+    config = AdapterSettings(path);
+  }
   Inspection inspection;
+  if (kind != nullptr) inspection.kind = kind->name;
+  inspection.notes = NotesOf(opened);
   inspection.path = checkpoint.path;
   inspection.container = checkpoint.container;
   inspection.architecture = ArchitectureName(checkpoint, config);
@@ -92,10 +215,10 @@ Inspection Inspect(const std::string& path) {
   }
   inspection.tensor_bytes = 0;
   inspection.parameters = 0;
-  for (const Tensor& tensor : checkpoint.tensors) {
-    inspection.tensors.push_back(Describe(tensor));
-    inspection.tensor_bytes += inspection.tensors.back().bytes;
-    inspection.parameters += tensor.count();
+  for (const TensorInfo& tensor : opened.tensors) {
+    inspection.tensors.push_back(tensor);
+    inspection.tensor_bytes += tensor.bytes;
+    inspection.parameters += CountOf(tensor);
   }
   inspection.bits_per_weight = inspection.parameters > 0
                                    ? 8.0 * static_cast<double>(inspection.tensor_bytes) /

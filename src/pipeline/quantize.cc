@@ -216,6 +216,7 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
   if (plan.recipe.transform != nullptr) RewriteTransformed(rewrite);
   ListTensors(rewrite);
   if (options.act_order) KeepOrders(plan);
+  rewrite.checks_copies = true;
   CheckStorable(rewrite);
   rewrite.file.split_bytes = options.split_bytes;
   rewrite.file.documents = DocumentsFor(*rewrite.source, *rewrite.container, rewrite.file.tensors);

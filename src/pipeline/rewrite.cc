@@ -143,6 +143,21 @@ QuantizeReport MakeReport(const RewritePlan& plan, const std::string& output) {
   return report;
 }
 
+namespace {
+
+// Whole rows of a tensor.
+void RequireFinite(const std::string& path, const Tensor& tensor, std::span<const uint8_t> rows) {
+  std::vector<float> values(static_cast<size_t>(tensor.cols()));
+  for (size_t at = 0; at < rows.size() && !values.empty(); at += tensor.row_bytes()) {
+    tensor.grid->Decode(rows.data() + at, tensor.cols(), values.data());
+    if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); })) {
+      FailFormat("{}: tensor '{}' holds a value that is not finite", path, tensor.name);
+    }
+  }
+}
+
+}  // namespace
+
 RewriteWriter::RewriteWriter(const RewritePlan& plan, const std::string& output, Progress* progress)
     : plan_(plan),
       output_(output),
@@ -163,17 +178,27 @@ void RewriteWriter::Advance() {
       waiting_[next_] = {};
       continue;
     }
-    if (!job.place.same_bytes()) {
-      Write(RowsInOrder(*job.source));
-      continue;
-    }
-    ForKeptBytes(*job.source, job.place, [&](std::span<const uint8_t> piece) {
-      writer_->Append(piece);
-      plan_.source->checkpoint.GiveBackPages();
-      if (progress_ == nullptr || !progress_->Cancelled()) return;
-      throw Error(Error::Kind::kCancelled, output_ + ": cancelled");
-    });
+    Copy(job);
   }
+}
+
+void RewriteWriter::Copy(const Job& job) {
+  const auto check = [&](std::span<const uint8_t> rows) {
+    if (plan_.checks_copies) RequireFinite(plan_.source->checkpoint.path, job.source->tensor, rows);
+  };
+  if (!job.place.same_bytes()) {
+    std::vector<uint8_t> rows = RowsInOrder(*job.source);
+    check(rows);
+    Write(std::move(rows));
+    return;
+  }
+  ForKeptBytes(*job.source, job.place, [&](std::span<const uint8_t> piece) {
+    check(piece);
+    writer_->Append(piece);
+    plan_.source->checkpoint.GiveBackPages();
+    if (progress_ == nullptr || !progress_->Cancelled()) return;
+    throw Error(Error::Kind::kCancelled, output_ + ": cancelled");
+  });
 }
 
 // All blocks of the job at hand, in GGUF order, to the file's tensors that are its.

@@ -32,6 +32,8 @@ struct RewritePlan {
   const Container* container = nullptr;
   std::vector<Job> jobs;  // in file order
   CheckpointPlan file;    // its tensors are the jobs' in their order: one each, several of experts
+  // Whether tensors that are copied must be finite numbers, as those that are rounded must.
+  bool checks_copies = false;
 };
 
 // The file's tensors, of jobs that are known. What GGUF has in f32 whatever it was (norms with an
@@ -65,7 +67,8 @@ QuantizeReport MakeReport(const RewritePlan& plan, const std::string& output);
 // Writes the plan's tensors in their order, whatever order they are finished in.
 class RewriteWriter {
  public:
-  // Copying asks `progress` (null: nobody) whether to go on, and throws Error (kCancelled).
+  // Copying asks `progress` (null: nobody) whether to go on, and throws Error: kCancelled, and
+  // kFormat for numbers that the plan says must be finite.
   RewriteWriter(const RewritePlan& plan, const std::string& output, Progress* progress = nullptr);
 
   // All blocks of a quantized job's tensor, in GGUF order. Tensors that are not quantized are
@@ -81,6 +84,7 @@ class RewriteWriter {
 
  private:
   void Advance();
+  void Copy(const Job& job);
   void Write(std::vector<uint8_t> blocks);
 
   const RewritePlan& plan_;

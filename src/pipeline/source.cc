@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "container/container.h"
 #include "engine/session.h"
+#include "model/file_kind.h"
 #include "model/text_model.h"
 #include "pipeline/merged_rows.h"
 
@@ -66,6 +67,8 @@ Source OpenSource(const std::string& path, const std::string& adapter) {
   if (!adapter.empty()) source.checkpoint = WithAdapter(std::move(source.checkpoint), adapter);
   const Checkpoint& checkpoint = source.checkpoint;
   if (checkpoint.dialect == Dialect::kGguf) {
+    const FileKind* kind = KindBesideModel(checkpoint);
+    if (kind != nullptr && !kind->quantizes) RequireModel(checkpoint);
     for (const Tensor& tensor : checkpoint.tensors) source.tensors.push_back({tensor, 0});
     source.architecture = FindArchitecture(checkpoint);
     source.metadata = checkpoint.metadata;

@@ -31,6 +31,9 @@ struct Checkpoint {
   // The text of the small files beside the weights, by file name: "config.json",
   // "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja".
   std::map<std::string, std::string> documents;
+  // The method that config.json says quantized the weights, where no container reads it: tensors are
+  // then listed as they lie in the file, and what they mean is not known.
+  std::string unread_quantization;
   // Set where the linear layers whose rows have one scale and 8-bit codes are to be multiplied as
   // LLM.int8() does (Ops::PrepareInt8), with this threshold.
   std::optional<float> int8_threshold;

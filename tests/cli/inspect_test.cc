@@ -141,9 +141,10 @@ TEST_F(InspectTest, AgreesWithGgmlOnEdgeCases) {
   EXPECT_EQ(verdicts["cases"].size(), 39u);
 }
 
-// What the library opens but no model of plain weights holds, or holds twice.
-const std::map<std::string, std::string> kStricter = {
-    {"dup-key", "occurs twice"},
+// What the library opens but no model holds twice.
+const std::map<std::string, std::string> kStricter = {{"dup-key", "occurs twice"}};
+// Dtypes that no model of plain weights holds: listed, and not taken for numbers.
+const std::map<std::string, std::string> kListed = {
     {"ok-u64", "dtype U64 is not supported"},
     {"e8m0-dtype", "dtype F8_E8M0 is not supported"},
     {"f6-dtype", "dtype F6_E2M3 is not supported"},
@@ -159,6 +160,12 @@ TEST_F(InspectTest, AgreesWithSafetensorsOnEdgeCases) {
     ExpectVerdict(file, stricter == kStricter.end() ? verdict.get<std::string>() : "REJECT");
     if (stricter != kStricter.end()) {
       EXPECT_THAT(Halftone({"inspect", file}).err, HasSubstr(stricter->second));
+    }
+    if (const auto listed = kListed.find(name); listed != kListed.end()) {
+      EXPECT_THAT(Halftone({"inspect", file}).out, HasSubstr(listed->second));
+      const json tensors = Json({"inspect", file})["tensors"];
+      ASSERT_FALSE(tensors.empty());
+      ExpectBroken({"inspect", file, "--tensor", tensors[0]["name"]}, file);
     }
   }
   EXPECT_EQ(verdicts["cases"].size(), 26u);

@@ -172,7 +172,7 @@ TEST_F(JsonTest, Plan) {
 TEST_F(JsonTest, Inspect) {
   const json report =
       Run({"inspect", model_}, {"path", "container", "architecture", "file_bytes", "tensor_bytes",
-                                "parameters", "bits_per_weight", "metadata", "tensors"});
+                                "parameters", "bits_per_weight", "kind", "notes", "metadata", "tensors"});
   EXPECT_EQ(report["file_bytes"], Size("model.gguf"));
   EXPECT_EQ(report["architecture"], "llama");
   Check("inspect", report["metadata"][0], {"key", "type", "value"});

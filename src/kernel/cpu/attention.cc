@@ -34,12 +34,16 @@ HWY_INLINE void Cap(float* scores, int64_t n, float softcap) {
   const V caps = hn::Set(d, softcap);
   for (int64_t i = 0; i < n; i += kLanes) {
     const V v = hn::Div(hn::LoadU(d, scores + i), caps);
-    hn::StoreU(hn::Mul(caps, hn::Tanh(d, v)), d, scores + i);
+    // Highway's functions need not keep what is no number.
+    const V capped = hn::MulAdd(v, hn::Zero(d), hn::Tanh(d, v));
+    hn::StoreU(hn::Mul(caps, capped), d, scores + i);
   }
 }
 
 // Turns valid scores into exp(score - largest), the rest of `n` into zeros; `largest` and `sum`
 // carry the row's running maximum and sum of weights. Returns what earlier sums must be scaled by.
+// A score that is not finite makes the sum NaN, and with it the row: else it would have no weight,
+// since Highway's exponential and maximum need not keep NaN.
 HWY_INLINE float Weigh(float* scores, const Valid& valid, int64_t n, float softcap, float& largest,
                        float& sum) {
   if (valid.to <= valid.from) {
@@ -57,8 +61,9 @@ HWY_INLINE float Weigh(float* scores, const Valid& valid, int64_t n, float softc
   const V shift = hn::Set(d, now);
   V sums = hn::Zero(d);
   for (int64_t i = 0; i < padded; i += kLanes) {
-    const V e = hn::Exp(d, hn::Sub(hn::LoadU(d, scores + i), shift));
-    sums = hn::Add(sums, e);
+    const V score = hn::LoadU(d, scores + i);
+    const V e = hn::Exp(d, hn::Sub(score, shift));
+    sums = hn::MulAdd(score, hn::Zero(d), hn::Add(sums, e));
     hn::StoreU(e, d, scores + i);
   }
   const float rescale = std::exp(largest - now);

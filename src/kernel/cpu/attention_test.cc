@@ -281,6 +281,31 @@ TEST_P(AttentionTest, MeetsTheEndsOfTheRange) {
   }
 }
 
+// A query's or key's number that is not finite reaches whatever attends with it and nothing else:
+// the outputs must tell that a weight is broken.
+TEST_P(AttentionTest, NoScoreThatIsNoNumberIsLost) {
+  constexpr int64_t kTokens = 150, kBroken = 70;
+  for (const Grid* grid : CacheGrids()) {
+    for (const float softcap : {0.0f, 20.0f}) {
+      for (const float value : {NAN, INFINITY, -INFINITY}) {
+        Sequence by_key(1, 1, 32, kTokens), by_query(1, 1, 32, kTokens);
+        by_key.form.softcap = by_query.form.softcap = softcap;
+        by_key.k[kBroken * 32 + 5] = by_query.q[kBroken * 32 + 5] = value;
+        for (const std::vector<int64_t>& pieces : {std::vector<int64_t>{kTokens}, {1}}) {
+          const Floats keys = by_key.Run(*ops_, *grid, pieces);
+          const Floats queries = by_query.Run(*ops_, *grid, pieces);
+          for (int64_t t = 0; t < kTokens; ++t) {
+            ASSERT_EQ(std::isfinite(keys[t * 32]), t < kBroken)
+                << grid->name << " " << softcap << " " << value << " " << t;
+            ASSERT_EQ(std::isfinite(queries[t * 32]), t != kBroken)
+                << grid->name << " " << softcap << " " << value << " " << t;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(AttentionTest, RefusesOtherGrids) {
   const AttentionShape shape{1, 1, 32, 1, 1};
   for (const Grid* grid : AllGrids()) {

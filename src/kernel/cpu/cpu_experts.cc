@@ -31,10 +31,13 @@ void CpuOps::ChooseExperts(const float* logits, int64_t tokens, int64_t experts,
       int32_t* of_token = chosen + t * used;
       Choose(row, experts, used, of_token);
       const float largest = *std::max_element(row, row + experts);
-      float sum = 0, of_chosen = 0;
-      for (int64_t e = 0; e < experts; ++e) sum += std::exp(row[e] - largest);
+      float sum = 0, of_chosen = 0, poison = 0;
+      for (int64_t e = 0; e < experts; ++e) {
+        sum += std::exp(row[e] - largest);
+        poison += row[e] * 0;  // NaN where a router's number is not finite: it would not be chosen
+      }
       for (int64_t j = 0; j < used; ++j) {
-        weights[t * used + j] = std::exp(row[of_token[j]] - largest);
+        weights[t * used + j] = std::exp(row[of_token[j]] - largest) + poison;
         of_chosen += weights[t * used + j];
       }
       for (int64_t j = 0; j < used; ++j) weights[t * used + j] /= normalized ? of_chosen : sum;

@@ -257,6 +257,32 @@ TEST_P(CpuOpsTest, ActivationsOfExtremes) {
   }
 }
 
+// What is not finite stays so, that a broken weight be noticed.
+TEST_P(CpuOpsTest, WhatIsNoNumberIsNotLost) {
+  for (const float value : {NAN, INFINITY, -INFINITY}) {
+    for (const int64_t at : {0, 20, 36}) {
+      Floats silu(37, 1.0f), up(37, 1.0f), router(37, 1.0f);
+      silu[at] = router[at] = value;
+      Floats gelu = silu, capped = silu;
+      ops_->SiluMultiply(silu.data(), up.data(), 37);
+      ops_->GeluMultiply(gelu.data(), up.data(), 37);
+      ops_->SoftCap(capped.data(), 30, 37);
+      for (int64_t i = 0; i < 37; ++i) {
+        ASSERT_EQ(std::isfinite(silu[i]), i != at) << value;
+        ASSERT_EQ(std::isfinite(gelu[i]), i != at) << value;
+        ASSERT_EQ(std::isfinite(capped[i]), i != at) << value;
+      }
+      for (const bool normalized : {false, true}) {
+        int32_t chosen[2];
+        float weights[2];
+        ops_->ChooseExperts(router.data(), 1, 37, 2, normalized, chosen, weights);
+        EXPECT_FALSE(std::isfinite(weights[0])) << value << " " << at;
+        EXPECT_FALSE(std::isfinite(weights[1])) << value << " " << at;
+      }
+    }
+  }
+}
+
 TEST_P(CpuOpsTest, RopeHasAMagnitude) {
   const Floats frequency = {1.0f, 0.1f}, before = Random(3 * 8, 13);
   const std::vector<int64_t> positions = {0, 5, 6};

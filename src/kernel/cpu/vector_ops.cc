@@ -208,11 +208,11 @@ void Add(float* x, const float* y, int64_t n) {
 // gate / (1 + exp(-x)) * up.
 HWY_INLINE V Gated(V gate, V x, V up) {
   // Highway's exponential is undefined beyond f32's range; there the result is below 1e-36 in
-  // magnitude.
+  // magnitude, and taken for 0: NaN where the gate is infinite.
   const V floor = hn::Set(d, -88.0f);
   const V e = hn::Exp(d, hn::Neg(hn::Max(x, floor)));
   const V gated = hn::Div(gate, hn::Add(hn::Set(d, 1.0f), e));
-  return hn::Mul(hn::IfThenZeroElse(hn::Lt(x, floor), gated), up);
+  return hn::Mul(hn::IfThenElse(hn::Lt(x, floor), hn::Mul(gate, hn::Set(d, -0.0f)), gated), up);
 }
 
 HWY_INLINE V Silu(V gate, V up) { return Gated(gate, gate, up); }
@@ -245,16 +245,22 @@ HWY_INLINE void MultiplyGated(float* gate, const float* up, int64_t n) {
 void SiluMultiply(float* gate, const float* up, int64_t n) { MultiplyGated<&Silu>(gate, up, n); }
 void GeluMultiply(float* gate, const float* up, int64_t n) { MultiplyGated<&Gelu>(gate, up, n); }
 
+// Highway's functions need not keep what is no number: what is not finite becomes NaN.
+HWY_INLINE V Capped(V x, V caps) {
+  const V v = hn::Div(x, caps);
+  return hn::Mul(caps, hn::MulAdd(v, hn::Zero(d), hn::Tanh(d, v)));
+}
+
 void SoftCap(float* x, float cap, int64_t n) {
   const V caps = hn::Set(d, cap);
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    hn::StoreU(hn::Mul(caps, hn::Tanh(d, hn::Div(hn::LoadU(d, x + i), caps))), d, x + i);
+    hn::StoreU(Capped(hn::LoadU(d, x + i), caps), d, x + i);
   }
   if (i < n) {
     float rest[kLanes] = {};
     std::copy(x + i, x + n, rest);
-    hn::StoreU(hn::Mul(caps, hn::Tanh(d, hn::Div(hn::LoadU(d, rest), caps))), d, rest);
+    hn::StoreU(Capped(hn::LoadU(d, rest), caps), d, rest);
     std::copy(rest, rest + (n - i), x + i);
   }
 }
