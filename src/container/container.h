@@ -73,7 +73,8 @@ struct Container {
   uint64_t (*file_bytes)(const CheckpointPlan& plan);
 
   // What to open of what create() leaves: the first part of a split file. Null: always `path`.
-  std::filesystem::path (*opened)(const std::filesystem::path& path, const CheckpointPlan& plan);
+  std::filesystem::path (*opened)(const std::filesystem::path& path,
+                                  const CheckpointPlan& plan) = nullptr;
 
   // Begins the file at `path`. Null for a container that can only be read.
   std::unique_ptr<CheckpointWriter> (*create)(const std::filesystem::path& path,
