@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <random>
@@ -41,6 +42,12 @@ class GridTest : public testing::TestWithParam<const Grid*> {
   // A whole number of blocks, at least 1024 weights.
   int64_t Columns() const { return (1023 / grid_.block + 1) * static_cast<int64_t>(grid_.block); }
 };
+
+// What follows holds for some grids only, by what they are and not by what runs them.
+class WritableGridTest : public GridTest {};
+class AffineGridTest : public GridTest {};
+class CodebookGridTest : public GridTest {};
+class WeighableGridTest : public GridTest {};
 
 std::vector<float> NormalRow(int64_t n, uint32_t seed, float deviation = 0.02f) {
   std::mt19937 random(seed);
@@ -143,8 +150,7 @@ TEST_P(GridTest, DecodesAnyBytesBlockByBlock) {
 
 // The affine parameters mean what they say: a group's weights are whole steps from zero, or where
 // zero may lie anywhere from the smallest, and no more steps than its codes can count.
-TEST_P(GridTest, AffineLevelsAreEvenlySpaced) {
-  if (grid_.affine.bits == 0 || !grid_.writable()) GTEST_SKIP() << "not affine";
+TEST_P(AffineGridTest, AffineLevelsAreEvenlySpaced) {
   const std::vector<float> decoded = Decode(Encode(NormalRow(Columns(), 2), nullptr));
   for (int64_t at = 0; at < Columns(); at += grid_.affine.group) {
     const std::set<float> levels(decoded.begin() + at, decoded.begin() + at + grid_.affine.group);
@@ -165,8 +171,7 @@ TEST_P(GridTest, AffineLevelsAreEvenlySpaced) {
   }
 }
 
-TEST_P(GridTest, CodebookHoldsTheLevels) {
-  if (grid_.codebook.empty() || !grid_.writable()) GTEST_SKIP() << "no codebook";
+TEST_P(CodebookGridTest, CodebookHoldsTheLevels) {
   const std::vector<float> decoded = Decode(Encode(NormalRow(grid_.block, 3), nullptr));
   const int group = std::min(grid_.block, 16);  // no grid has smaller groups with one scale
   for (int at = 0; at < grid_.block; at += group) {
@@ -187,8 +192,7 @@ TEST_P(GridTest, CodebookHoldsTheLevels) {
   }
 }
 
-TEST_P(GridTest, EncodingWritesEveryByteAndNothingElse) {
-  if (!grid_.writable()) GTEST_SKIP() << "read only";
+TEST_P(WritableGridTest, EncodingWritesEveryByteAndNothingElse) {
   const std::vector<float> row = NormalRow(Columns(), 4);
   const std::vector<float> importance(row.size(), 1.5f);
   for (const float* weight : {static_cast<const float*>(nullptr), importance.data()}) {
@@ -203,8 +207,7 @@ TEST_P(GridTest, EncodingWritesEveryByteAndNothingElse) {
 // Rate-distortion theory: no code of R bits a weight brings normal weights closer than 2^-R of
 // their deviation, on average. Good grids come near it; the ternary ones, which leave most weights
 // at zero, stay within a factor of four.
-TEST_P(GridTest, ErrorLiesNearTheTheoreticalBound) {
-  if (!grid_.writable()) GTEST_SKIP() << "read only";
+TEST_P(WritableGridTest, ErrorLiesNearTheTheoreticalBound) {
   double error = 0, power = 0;
   for (uint32_t seed = 0; seed < 20; ++seed) {
     const std::vector<float> row = NormalRow(Columns(), 100 + seed);
@@ -223,10 +226,7 @@ TEST_P(GridTest, ErrorLiesNearTheTheoreticalBound) {
   }
 }
 
-TEST_P(GridTest, ImportancesLowerTheErrorThatTheyWeigh) {
-  if (!grid_.writable() || grid_.importance != Importance::kOptional) {
-    GTEST_SKIP() << "importances are not optional";
-  }
+TEST_P(WeighableGridTest, ImportancesLowerTheErrorThatTheyWeigh) {
   double with = 0, without = 0;
   std::mt19937 random(5);
   std::lognormal_distribution<float> distribution(0, 1.5f);
@@ -240,8 +240,7 @@ TEST_P(GridTest, ImportancesLowerTheErrorThatTheyWeigh) {
   EXPECT_LT(with, without);
 }
 
-TEST_P(GridTest, FiniteRowsGiveFiniteBlocks) {
-  if (!grid_.writable()) GTEST_SKIP() << "read only";
+TEST_P(WritableGridTest, FiniteRowsGiveFiniteBlocks) {
   constexpr float kMax = std::numeric_limits<float>::max();
   constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
   const std::map<std::string, std::function<float(int64_t)>> rows = {
@@ -274,14 +273,38 @@ TEST_P(GridTest, FiniteRowsGiveFiniteBlocks) {
   }
 }
 
-TEST_P(GridTest, AllZerosStayZeros) {
-  if (!grid_.writable()) GTEST_SKIP() << "read only";
+TEST_P(WritableGridTest, AllZerosStayZeros) {
   const std::vector<float> decoded = Decode(Encode(std::vector<float>(Columns()), nullptr));
   EXPECT_TRUE(std::ranges::all_of(decoded, [](float w) { return w == 0; }));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GridTest, testing::ValuesIn(AllGrids().begin(), AllGrids().end()),
-                         [](const auto& info) { return std::string(info.param->name); });
+template <class Predicate>
+auto GridsThat(const Predicate& predicate) {
+  std::vector<const Grid*> grids;
+  std::ranges::copy_if(AllGrids(), std::back_inserter(grids),
+                       [&](const Grid* grid) { return predicate(*grid); });
+  return testing::ValuesIn(grids);
+}
+
+std::string NameOf(const testing::TestParamInfo<const Grid*>& info) {
+  return std::string(info.param->name);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GridTest, GridsThat([](const Grid&) { return true; }), &NameOf);
+INSTANTIATE_TEST_SUITE_P(All, WritableGridTest,
+                         GridsThat([](const Grid& grid) { return grid.writable(); }), &NameOf);
+INSTANTIATE_TEST_SUITE_P(All, AffineGridTest, GridsThat([](const Grid& grid) {
+                           return grid.writable() && grid.affine.bits != 0;
+                         }),
+                         &NameOf);
+INSTANTIATE_TEST_SUITE_P(All, CodebookGridTest, GridsThat([](const Grid& grid) {
+                           return grid.writable() && !grid.codebook.empty();
+                         }),
+                         &NameOf);
+INSTANTIATE_TEST_SUITE_P(All, WeighableGridTest, GridsThat([](const Grid& grid) {
+                           return grid.writable() && grid.importance == Importance::kOptional;
+                         }),
+                         &NameOf);
 
 template <class T>
 float DecodePlain(std::string_view name, T value) {

@@ -266,7 +266,7 @@ class Ops {
 std::vector<const Grid*> CacheGrids();
 
 // The CPU backend. threads counts the calling thread; 0: one for each processor. The instruction
-// set is chosen at run time; the environment variable HALFTONE_ISA=scalar|avx2|avx512 forces one.
+// set is chosen at run time; the environment variable HALFTONE_ISA forces one (kernel/cpu/isa.h).
 // Rounded activations are described in kernel/cpu/rounded.h.
 std::unique_ptr<Ops> MakeCpuOps(int threads, Activations activations = Activations::kF32);
 

@@ -334,8 +334,7 @@ TEST(CacheGridsTest, TakeTheirBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, AttentionTest,
-                         testing::Combine(testing::Values(Isa::kScalar, Isa::kAvx2, Isa::kAvx512),
-                                          testing::Values(1, 2, 3)),
+                         testing::Combine(testing::ValuesIn(BuiltIsas()), testing::Values(1, 2, 3)),
                          [](const auto& info) {
                            return std::string(IsaName(std::get<0>(info.param))) + "Threads" +
                                   std::to_string(std::get<1>(info.param));

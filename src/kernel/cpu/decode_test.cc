@@ -16,8 +16,6 @@
 namespace halftone {
 namespace {
 
-constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
-
 std::vector<uint8_t> RandomBytes(size_t n, uint32_t seed) {
   std::mt19937 engine(seed);
   std::vector<uint8_t> bytes(n);
@@ -38,7 +36,7 @@ std::vector<int64_t> Lengths(const Grid& grid) {
 
 TEST(DecodeTest, EveryInstructionSetGivesTheScalarBits) {
   for (const Grid* grid : AllGrids()) {
-    for (const Isa isa : kIsas) {
+    for (const Isa isa : BuiltIsas()) {
       if (!IsaAvailable(isa)) continue;
       for (const int64_t n : Lengths(*grid)) {
         for (uint32_t seed = 0; seed < 20; ++seed) {
@@ -61,7 +59,7 @@ TEST(DecodeTest, EveryInstructionSetGivesTheScalarBits) {
 TEST(DecodeTest, FusedProductsGiveTheBitsOfDecodedOnes) {
   int fused = 0;
   for (const Grid* grid : AllGrids()) {
-    for (const Isa isa : kIsas) {
+    for (const Isa isa : BuiltIsas()) {
       if (!IsaAvailable(isa)) continue;
       const GridKernels kernels = KernelsFor(*grid, isa);
       if (kernels.dot_rows == nullptr) continue;

@@ -243,8 +243,7 @@ TEST_P(Int8Test, RefusesOtherMatrices) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Int8Test,
-                         testing::Combine(testing::Values(Isa::kScalar, Isa::kAvx2, Isa::kAvx512),
-                                          testing::Values(1, 3)),
+                         testing::Combine(testing::ValuesIn(BuiltIsas()), testing::Values(1, 3)),
                          [](const auto& info) {
                            return std::string(IsaName(std::get<0>(info.param))) + "Threads" +
                                   std::to_string(std::get<1>(info.param));
@@ -256,7 +255,7 @@ TEST(Int8OpsTest, KernelsWithoutDotProductsOfBytesGiveTheSameSums) {
   ThreadPool pool(1);
   const Int8Weights w = PackInt8(RandomRows(64, cols, 17), pool);
   const Floats x = RandomTokens(kInt8Tokens * cols, 19);
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : BuiltIsas()) {
     if (!IsaAvailable(isa)) continue;
     const Int8Ops& ops = Int8OpsFor(isa, false);
     Int8Batch batch;

@@ -1,20 +1,35 @@
 #include "kernel/cpu/isa.h"
 
+#include <fmt/format.h>
+
 #include <cstdlib>
+#include <string>
 
 #include "base/error.h"
 
 namespace halftone {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
+#if defined(__x86_64__)
+constexpr Isa kBuilt[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
+#else
+constexpr Isa kBuilt[] = {Isa::kScalar};
+#endif
+
+#if defined(__aarch64__)
+constexpr std::string_view kBaselineName = "neon";
+#else
+constexpr std::string_view kBaselineName = "scalar";
+#endif
 
 }  // namespace
+
+std::span<const Isa> BuiltIsas() { return kBuilt; }
 
 std::string_view IsaName(Isa isa) {
   switch (isa) {
     case Isa::kScalar:
-      return "scalar";
+      return kBaselineName;
     case Isa::kAvx2:
       return "avx2";
     case Isa::kAvx512:
@@ -45,7 +60,7 @@ bool IsaAvailable(Isa isa) {
 Isa ChooseIsa() {
   const char* asked = std::getenv("HALFTONE_ISA");
   Isa best = Isa::kScalar;
-  for (const Isa isa : kAll) {
+  for (const Isa isa : kBuilt) {
     if (asked != nullptr && IsaName(isa) == asked) {
       if (!IsaAvailable(isa)) FailUsage("HALFTONE_ISA={}: this processor lacks it", asked);
       return isa;
@@ -53,7 +68,10 @@ Isa ChooseIsa() {
     if (IsaAvailable(isa)) best = isa;
   }
   if (asked != nullptr && *asked != 0) {
-    FailUsage("HALFTONE_ISA={}: expected scalar, avx2 or avx512", asked);
+    std::string names;
+    for (const Isa isa : kBuilt)
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", IsaName(isa));
+    FailUsage("HALFTONE_ISA={}: expected one of {}", asked, names);
   }
   return best;
 }

@@ -345,15 +345,14 @@ TEST_P(CpuOpsTest, GathersAndSumsRows) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CpuOpsTest,
-                         testing::Combine(testing::Values(Isa::kScalar, Isa::kAvx2, Isa::kAvx512),
-                                          testing::Values(1, 2, 3)),
+                         testing::Combine(testing::ValuesIn(BuiltIsas()), testing::Values(1, 2, 3)),
                          [](const auto& info) {
                            return std::string(IsaName(std::get<0>(info.param))) + "Threads" +
                                   std::to_string(std::get<1>(info.param));
                          });
 
 TEST(IsaTest, TheVariableForcesOne) {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : BuiltIsas()) {
     ::setenv("HALFTONE_ISA", std::string(IsaName(isa)).c_str(), 1);
     if (IsaAvailable(isa)) {
       EXPECT_EQ(ChooseIsa(), isa);
@@ -361,7 +360,12 @@ TEST(IsaTest, TheVariableForcesOne) {
       EXPECT_THROW(ChooseIsa(), Error);
     }
   }
-  ::setenv("HALFTONE_ISA", "sse9", 1);
+#if defined(__aarch64__)
+  EXPECT_EQ(IsaName(Isa::kScalar), "neon");
+  ::setenv("HALFTONE_ISA", "avx2", 1);
+#else
+  ::setenv("HALFTONE_ISA", "neon", 1);
+#endif
   EXPECT_THROW(MakeCpuOps(1), Error);
   ::unsetenv("HALFTONE_ISA");
   EXPECT_TRUE(IsaAvailable(ChooseIsa()));

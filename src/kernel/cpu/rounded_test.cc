@@ -212,8 +212,24 @@ TEST_P(RoundedTest, ResultsDoNotDependOnThreads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isas, RoundedTest, testing::Values(Isa::kAvx2, Isa::kAvx512),
+// The baseline has no integer products: elsewhere than on x86 these tests have nothing to run.
+INSTANTIATE_TEST_SUITE_P(Isas, RoundedTest, testing::ValuesIn(BuiltIsas().subspan(1)),
                          [](const auto& info) { return std::string(IsaName(info.param)); });
+
+TEST(RoundedOpsTest, WithoutIntegerProductsNothingIsRounded) {
+  for (const Isa isa : BuiltIsas()) {
+    if (!IsaAvailable(isa) || HasRoundedOps(isa)) continue;
+    CpuOps exact(2, isa), asked(2, isa, Activations::kInt8);
+    for (const char* name : {"q4_0", "q5_k", "int4:g64:asym"}) {
+      const Tensor w = AnyBytes(GridNamed(name), 67, 512, 29);
+      const Floats x = Random(5 * 512, 31);
+      Floats a(5 * 67), b(5 * 67);
+      exact.MatMul(*exact.Prepare(w), x.data(), 5, a.data());
+      asked.MatMul(*asked.Prepare(w), x.data(), 5, b.data());
+      EXPECT_EQ(a, b) << IsaName(isa) << " " << name;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace halftone
