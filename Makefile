@@ -3,6 +3,7 @@
 # make test-threads   tests of what starts threads, under ThreadSanitizer
 # make build     the program alone: build/halftone
 # make install   puts it under PREFIX (/usr/local)
+# make python    installs the Python package with pip in a fresh environment and runs its tests
 # make bench-peers   builds llama.cpp and measures the speed of both; RUN=... what bench/peers/run does
 # make interop   opens written models in the programs that own the formats (installs them)
 # make clean     removes what was built
@@ -12,7 +13,7 @@ RUN ?= speed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CONFIGURE = CXX=$$(scripts/compiler) cmake -S . -G Ninja
 
-.PHONY: demo test test-threads build install bench-peers interop clean setup setup-test
+.PHONY: demo test test-threads build install python bench-peers interop clean setup setup-test
 .DEFAULT_GOAL := build
 
 setup:
@@ -28,7 +29,8 @@ build: setup
 demo: build
 	@scripts/demo build/halftone halftone-demo
 
-# The sanitizers see the same tests, apart from those that only time or repeat.
+# The sanitizers see the same tests, apart from those that only time or repeat. The Python package is
+# built as people build it; without a network, which pip needs, its tests are skipped.
 test: setup-test
 	$(CONFIGURE) -B build -DCMAKE_BUILD_TYPE=Release -DHALFTONE_TESTS=ON
 	ninja -C build -j $(JOBS)
@@ -36,6 +38,11 @@ test: setup-test
 	$(CONFIGURE) -B build-asan -DCMAKE_BUILD_TYPE=Release -DHALFTONE_TESTS=ON -DHALFTONE_SANITIZE=ON
 	ninja -C build-asan -j $(JOBS)
 	ctest --test-dir build-asan -j $(JOBS) --output-on-failure
+	scripts/test-python
+
+python:
+	@scripts/setup python
+	scripts/test-python
 
 # The tests of what starts threads; kernels with more than one, and not those that the compiler alone
 # vectorizes, which take twenty times as long as the others and cut up their work in the same way. Where
@@ -63,4 +70,4 @@ interop: setup-test
 	tests/interop/run
 
 clean:
-	rm -rf build build-asan build-tsan build-aarch64 build-fuzz halftone-demo
+	rm -rf build build-asan build-tsan build-aarch64 build-fuzz build-python halftone-demo

@@ -19,6 +19,9 @@ target_compile_options(halftone_options INTERFACE -Wall -Wextra -Werror=return-t
 # for one.
 target_compile_options(halftone_options INTERFACE -ffp-contract=off)
 target_compile_definitions(halftone_options INTERFACE HALFTONE_VERSION="${PROJECT_VERSION}")
+# Nothing that is built says in which folder. Build folders lie within, so that one option serves them
+# all and ccache knows them for the same.
+target_compile_options(halftone_options INTERFACE -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
 
 if(HALFTONE_FUZZ)
   if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")

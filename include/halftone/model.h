@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "halftone/activations.h"
 #include "halftone/precision.h"
+#include "halftone/progress.h"
+#include "halftone/tokenizer.h"
 
 namespace halftone {
 
@@ -21,6 +24,7 @@ struct LoadOptions {
   std::string adapter;          // a LoRA adapter, a peft folder or a .gguf, or empty
   std::string kv_grid = "f16";  // what keys and values are rounded to: one of KvGrids()
   Activations activations = Activations::kInt8;
+  Progress* progress = nullptr;  // asked whether to go on while weights are rounded
 };
 
 struct SamplingOptions {
@@ -36,15 +40,39 @@ struct ChatMessage {
   std::string content;
 };
 
+struct GenerateOptions {
+  int64_t max_tokens = 256;
+  SamplingOptions sampling;
+  // Texts that end the continuation before them, wherever they come to stand; none may be empty.
+  std::vector<std::string> stop_texts;
+  // Asked whether to go on, several times a token; must outlive the continuation.
+  Progress* progress = nullptr;
+};
+
 struct Generation {
   std::string text;
+  // The generated tokens, and after them the one that ended the turn, where one did.
+  std::vector<int32_t> ids;
   int64_t prompt_tokens = 0;
-  int64_t tokens = 0;
+  int64_t tokens = 0;  // generated
   double prompt_seconds = 0;
   double seconds = 0;
-  // "end" (the model ended its turn), "length" (max_tokens or the context is full) or "stopped"
-  // (the callback returned false).
+  // "end" (the model ended its turn), "length" (max_tokens or the context is full), "text" (one of
+  // stop_texts came) or "stopped" (the callback returned false). Empty: it goes on.
   std::string stop;
+};
+
+// A continuation that is made as it is asked for. Several of one model may be taken in turns: each
+// reads again what another one has displaced. Ends with its model.
+class Continuation {
+ public:
+  virtual ~Continuation() = default;
+
+  // Goes on by one token and returns the text that this completes, in whole UTF-8 sequences, maybe
+  // none; after the end std::nullopt. Throws Error (kCancelled).
+  virtual std::optional<std::string> Next() = 0;
+  // What was made so far.
+  virtual const Generation& made() const = 0;
 };
 
 class Model {
@@ -57,6 +85,10 @@ class Model {
   virtual int64_t vocabulary() const = 0;
   virtual int64_t context() const = 0;
   virtual uint64_t weight_bytes() const = 0;  // bytes of all tensors as they are kept
+
+  // Lives as long as the model. Throws Error (kUnsupported) if the model has none: it then runs on
+  // token ids alone, and what it generates has no text.
+  virtual const ModelTokenizer& tokenizer() const = 0;
 
   // Text to token ids. With `special`, the texts of control tokens in `text` become those tokens,
   // and the beginning-of-text token is added where the model's tokenizer says so.
@@ -77,8 +109,15 @@ class Model {
                               const SamplingOptions& sampling,
                               const std::function<bool(std::string_view)>& on_text) = 0;
 
+  // The same, taken token by token. Throws Error (kUsage) for a prompt that is empty or does not
+  // fit and for options out of range.
+  virtual std::unique_ptr<Continuation> Continue(const std::vector<int32_t>& prompt,
+                                                 const GenerateOptions& options) = 0;
+
   // The logits after each token, f32 [tokens, vocabulary], from an empty cache on the same grid.
-  virtual std::vector<float> Logits(const std::vector<int32_t>& tokens) = 0;
+  // `progress` is asked whether to go on.
+  virtual std::vector<float> Logits(const std::vector<int32_t>& tokens,
+                                    Progress* progress = nullptr) = 0;
 };
 
 // Tokenizes with the tokenizer of the model at `path`, without loading weights.

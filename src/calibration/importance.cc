@@ -3,7 +3,7 @@
 #include <map>
 #include <vector>
 
-#include "base/error.h"
+#include "engine/cancel_tap.h"
 
 namespace halftone {
 namespace {
@@ -15,12 +15,13 @@ struct Sum {
 
 class SquareTap : public Tap {
  public:
-  SquareTap(const Checkpoint& checkpoint, bool process_output)
-      : checkpoint_(checkpoint), process_output_(process_output) {}
+  SquareTap(const Checkpoint& checkpoint, bool process_output, Progress* progress)
+      : checkpoint_(checkpoint), cancel_(progress), process_output_(process_output) {}
 
   void OnInput(std::string_view weight, const float* x, int64_t tokens, int64_t cols) override {
     // The weights of stages that are done have no business in memory: the model may be larger.
     checkpoint_.GiveBackPages();
+    cancel_.Check();
     if (!weight.starts_with("blk.") && !process_output_) return;
     OnExpertInput(weight, 0, 1, x, tokens, cols);
   }
@@ -44,6 +45,7 @@ class SquareTap : public Tap {
 
  private:
   const Checkpoint& checkpoint_;
+  CancelTap cancel_;
   bool process_output_;
   std::map<std::string, Sum, std::less<>> sums_;
 };
@@ -55,15 +57,12 @@ ImportanceMatrix AccumulateImportance(std::shared_ptr<const LoadedModel> model,
                                       bool process_output, Progress* progress) {
   const int64_t vocabulary = model->weights.parameters.vocabulary;
   Session session(model, chunks.length, F32Grid(), chunks.length);
-  SquareTap tap(model->checkpoint, process_output);
+  SquareTap tap(model->checkpoint, process_output, progress);
   // The output matrix sees every token only if logits of every token are asked for.
   const int64_t wanted = process_output ? chunks.length : 0;
   std::vector<float> logits(static_cast<size_t>(wanted * vocabulary));
   if (progress) progress->Begin("calibrate", chunks.count * chunks.length);
   for (int64_t i = 0; i < chunks.count; ++i) {
-    if (progress && progress->Cancelled()) {
-      throw Error(Error::Kind::kCancelled, source + ": calibration cancelled");
-    }
     session.Rewind(0);
     session.Append(chunks.chunk(i), wanted, logits.data(), &tap);
     if (progress) progress->Advance((i + 1) * chunks.length);

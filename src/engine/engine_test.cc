@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <random>
 
 #include "base/json.h"
 #include "container/container.h"
@@ -188,6 +190,51 @@ TEST(Utf8StreamTest, HoldsBackUnfinishedSequences) {
   EXPECT_EQ(stream.Finish(), "\xC3");
 }
 
+// What StopTexts gives of a text that comes in the given pieces.
+std::string UntilStop(const std::vector<std::string>& stops,
+                      const std::vector<std::string>& pieces) {
+  StopTexts stream(stops);
+  std::string shown;
+  for (const std::string& piece : pieces) shown += stream.Push(piece);
+  return shown + stream.Finish();
+}
+
+TEST(StopTextsTest, EndTheTextWhereTheFirstBegins) {
+  StopTexts stream({"END", "NO"});
+  EXPECT_EQ(stream.Push("anE"), "an");
+  EXPECT_EQ(stream.Push("N"), "");
+  EXPECT_EQ(stream.Push("Nx"), "ENNx");
+  EXPECT_EQ(stream.Push("N"), "");
+  EXPECT_EQ(stream.Push("O more"), "");
+  EXPECT_TRUE(stream.found());
+  EXPECT_EQ(stream.Push("text"), "");
+  EXPECT_EQ(stream.Finish(), "");
+  EXPECT_THROW(StopTexts({"a", ""}), Error);
+}
+
+// However the text is cut, what is shown ends where the first of the texts is found in the whole.
+// (None of them lies within another, where the one that is complete first would count.)
+TEST(StopTextsTest, DoNotDependOnThePieces) {
+  const std::vector<std::string> stops = {"abab", "bb", "aaab"};
+  std::minstd_rand random(5);
+  int stopped = 0;
+  for (int round = 0; round < 2000; ++round) {
+    std::string whole;
+    std::vector<std::string> pieces;
+    while (whole.size() < 12) {
+      std::string piece;
+      for (size_t n = random() % 4; n > 0; --n) piece += "abc"[random() % 3];
+      whole += piece;
+      pieces.push_back(piece);
+    }
+    size_t begin = whole.size();
+    for (const std::string& stop : stops) begin = std::min(begin, whole.find(stop));
+    stopped += begin < whole.size();
+    EXPECT_EQ(UntilStop(stops, pieces), whole.substr(0, begin)) << whole;
+  }
+  EXPECT_GT(stopped, 500);
+}
+
 TEST(GeneratorTest, GreedyTextIsTheSameWithAndWithoutTheCache) {
   HALFTONE_NEED_SHARED("models/ref-75m");
   const auto model = Load(SharedPath("models/ref-75m"));
@@ -208,6 +255,91 @@ TEST(GeneratorTest, GreedyTextIsTheSameWithAndWithoutTheCache) {
   const Generation stopped =
       generator.Generate(prompt, 12, greedy, [](std::string_view) { return false; });
   EXPECT_EQ(stopped.stop, "stopped");
+}
+
+// Ends the work after so many questions.
+class Impatient : public Progress {
+ public:
+  explicit Impatient(int questions) : left_(questions) {}
+  void Begin(std::string_view, int64_t) override {}
+  void Advance(int64_t) override {}
+  void End() override {}
+  void Note(std::string_view) override {}
+  bool Cancelled() override { return left_-- <= 0; }
+
+ private:
+  int left_;
+};
+
+class ContinuationTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    HALFTONE_NEED_SHARED("models/ref-75m");
+    model_ = Load(SharedPath("models/ref-75m"));
+    tokenizer_ = MakeTokenizer(model_->checkpoint);
+    options_.max_tokens = 10;
+    options_.sampling.temperature = 0;
+  }
+
+  std::string Text(Continuation& continuation) const {
+    std::string text;
+    while (const auto piece = continuation.Next()) text += *piece;
+    EXPECT_EQ(text, continuation.made().text);
+    return text;
+  }
+
+  std::string Alone(const std::vector<int32_t>& prompt) const {
+    return Text(*Generator(model_, *tokenizer_, 128).Continue(prompt, options_));
+  }
+
+  std::shared_ptr<const LoadedModel> model_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  GenerateOptions options_;
+};
+
+TEST_F(ContinuationTest, SeveralTakeTurns) {
+  const auto one = tokenizer_->Encode("The capital of France is", true);
+  const auto two = tokenizer_->Encode("The history of the", true);
+  Generator generator(model_, *tokenizer_, 128);
+  const auto first = generator.Continue(one, options_), second = generator.Continue(two, options_);
+  std::string texts[2];
+  for (bool more = true; more;) {
+    more = false;
+    for (int i = 0; i < 2; ++i) {
+      if (const auto piece = (i == 0 ? first : second)->Next()) texts[i] += *piece, more = true;
+    }
+  }
+  EXPECT_EQ(texts[0], Alone(one));
+  EXPECT_EQ(texts[1], Alone(two));
+  EXPECT_EQ(first->made().ids.size(), 10u);
+  EXPECT_EQ(first->made().stop, "length");
+  EXPECT_EQ(first->Next(), std::nullopt);
+}
+
+TEST_F(ContinuationTest, EndsBeforeAStopText) {
+  const auto prompt = tokenizer_->Encode("The capital of France is", true);
+  const std::string whole = Alone(prompt);
+  options_.stop_texts = {whole.substr(whole.size() / 2, 3)};
+  Generator generator(model_, *tokenizer_, 128);
+  const auto continuation = generator.Continue(prompt, options_);
+  EXPECT_EQ(Text(*continuation), whole.substr(0, whole.find(options_.stop_texts[0])));
+  EXPECT_EQ(continuation->made().stop, "text");
+}
+
+// The prompt's pass is left in the middle; the generator can be used again.
+TEST_F(ContinuationTest, CanBeCancelledWithinThePrompt) {
+  const auto prompt = tokenizer_->Encode("The capital of France is", true);
+  Generator generator(model_, *tokenizer_, 128);
+  const std::string whole = Alone(prompt);
+  EXPECT_EQ(Text(*generator.Continue(prompt, options_)), whole);
+  for (const int questions : {0, 20, 200}) {
+    Impatient impatient(questions);
+    GenerateOptions options = options_;
+    options.progress = &impatient;
+    const auto continuation = generator.Continue(prompt, options);
+    ExpectError(Error::Kind::kCancelled, "cancelled", [&] { Text(*continuation); });
+    EXPECT_EQ(Text(*generator.Continue(prompt, options_)), whole);
+  }
 }
 
 TEST(TokenizerTest, MustNotHaveMoreTokensThanTheEmbeddingRows) {

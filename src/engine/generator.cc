@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/cancel_tap.h"
 #include "engine/sampler.h"
 
 namespace halftone {
@@ -40,6 +41,110 @@ std::string Utf8Stream::Push(std::string_view bytes) {
 
 std::string Utf8Stream::Finish() { return std::exchange(pending_, {}); }
 
+StopTexts::StopTexts(std::vector<std::string> texts) : texts_(std::move(texts)) {
+  if (std::ranges::any_of(texts_, &std::string::empty)) FailUsage("a stop text is empty");
+}
+
+std::string StopTexts::Push(std::string_view text) {
+  if (found_) return {};
+  pending_ += text;
+  size_t first = std::string::npos;
+  for (const std::string& stop : texts_) first = std::min(first, pending_.find(stop));
+  if (first != std::string::npos) {
+    found_ = true;
+    pending_.resize(first);
+    return std::exchange(pending_, {});
+  }
+  // The longest end that begins one of them.
+  size_t keep = 0;
+  for (const std::string& stop : texts_) {
+    for (size_t n = std::min(stop.size() - 1, pending_.size()); n > keep; --n) {
+      if (pending_.ends_with(std::string_view(stop).substr(0, n))) keep = n;
+    }
+  }
+  std::string ready = pending_.substr(0, pending_.size() - keep);
+  pending_.erase(0, ready.size());
+  return ready;
+}
+
+std::string StopTexts::Finish() { return std::exchange(pending_, {}); }
+
+// The sequence is kept whole, so that it can be read again when another one took the cache.
+class SequenceContinuation : public Continuation {
+ public:
+  SequenceContinuation(Generator& generator, std::span<const int32_t> prompt,
+                       const GenerateOptions& options)
+      : generator_(generator),
+        sequence_(prompt.begin(), prompt.end()),
+        sampler_(options.sampling),
+        stop_texts_(options.stop_texts),
+        max_tokens_(options.max_tokens),
+        progress_(options.progress) {
+    const int64_t context = generator.session_.context();
+    made_.prompt_tokens = std::ssize(sequence_);
+    if (sequence_.empty()) FailUsage("the prompt is empty");
+    if (made_.prompt_tokens > context) {
+      FailUsage("the prompt has {} tokens, the context holds {}", made_.prompt_tokens, context);
+    }
+  }
+
+  std::optional<std::string> Next() override {
+    if (!made_.stop.empty()) return std::nullopt;
+    if (!prompt_read_) {
+      const auto start = std::chrono::steady_clock::now();
+      generator_.Read(sequence_, progress_);
+      made_.prompt_seconds = SecondsSince(start);
+    }
+    const auto start = std::chrono::steady_clock::now();
+    std::string text = Step();
+    made_.seconds += SecondsSince(start);
+    made_.text += text;
+    return text;
+  }
+
+  const Generation& made() const override { return made_; }
+
+  void Stop() {
+    if (made_.stop.empty()) made_.stop = "stopped";
+  }
+
+ private:
+  std::string Step() {
+    if (made_.tokens >= max_tokens_ || std::ssize(sequence_) > generator_.session_.context()) {
+      return End("length");
+    }
+    if (prompt_read_) generator_.Read(sequence_, progress_);
+    prompt_read_ = true;
+    const int32_t token = sampler_.Next(generator_.logits_);
+    made_.ids.push_back(token);
+    if (generator_.tokenizer_.IsEndOfGeneration(token)) return End("end");
+    sequence_.push_back(token);
+    ++made_.tokens;
+    const std::string bytes = generator_.tokenizer_.TokenText(token, false);
+    std::string text = stop_texts_.Push(utf8_.Push(bytes));
+    if (stop_texts_.found()) made_.stop = "text";
+    return text;
+  }
+
+  // What was held back becomes text.
+  std::string End(const char* why) {
+    std::string text = stop_texts_.Push(utf8_.Finish());
+    text += stop_texts_.Finish();
+    made_.stop = stop_texts_.found() ? "text" : why;
+    return text;
+  }
+
+  Generator& generator_;
+  std::vector<int32_t> sequence_;  // the prompt and what follows it
+  bool prompt_read_ = false;
+  Sampler sampler_;
+  Utf8Stream utf8_;
+  StopTexts stop_texts_;
+  int64_t max_tokens_;
+  Progress* progress_;
+  Generation made_;
+};
+
 Generator::Generator(std::shared_ptr<const LoadedModel> model, const Tokenizer& tokenizer,
                      int64_t context, const Grid& cache_grid)
     : tokenizer_(tokenizer),
@@ -49,52 +154,30 @@ Generator::Generator(std::shared_ptr<const LoadedModel> model, const Tokenizer& 
 Generation Generator::Generate(std::span<const int32_t> prompt, int64_t max_tokens,
                                const SamplingOptions& sampling,
                                const std::function<bool(std::string_view)>& on_text) {
-  const auto count = static_cast<int64_t>(prompt.size());
-  if (count == 0) FailUsage("the prompt is empty");
-  if (count > session_.context()) {
-    FailUsage("the prompt has {} tokens, the context holds {}", count, session_.context());
+  GenerateOptions options;
+  options.max_tokens = max_tokens;
+  options.sampling = sampling;
+  SequenceContinuation continuation(*this, prompt, options);
+  while (const std::optional<std::string> text = continuation.Next()) {
+    if (!text->empty() && on_text && !on_text(*text)) continuation.Stop();
   }
-  Sampler sampler(sampling);
-  Generation result;
-  result.prompt_tokens = count;
+  return continuation.made();
+}
 
-  auto start = std::chrono::steady_clock::now();
-  // At least the last prompt token is read again: its logits are needed.
-  int64_t same = std::ranges::mismatch(prompt, held_).in1 - prompt.begin();
-  same = std::min(same, count - 1);
+std::unique_ptr<Continuation> Generator::Continue(std::span<const int32_t> prompt,
+                                                  const GenerateOptions& options) {
+  return std::make_unique<SequenceContinuation>(*this, prompt, options);
+}
+
+void Generator::Read(std::span<const int32_t> tokens, Progress* progress) {
+  // At least the last token is read again: its logits are needed.
+  int64_t same = std::ranges::mismatch(tokens, held_).in1 - tokens.begin();
+  same = std::min(same, std::ssize(tokens) - 1);
   session_.Rewind(same);
-  held_.assign(prompt.begin(), prompt.begin() + same);
-  const auto append = [&](std::span<const int32_t> tokens) {
-    session_.Append(tokens, 1, logits_.data());
-    held_.insert(held_.end(), tokens.begin(), tokens.end());
-  };
-  append(prompt.subspan(same));
-  result.prompt_seconds = SecondsSince(start);
-
-  start = std::chrono::steady_clock::now();
-  Utf8Stream stream;
-  const auto show = [&](const std::string& text) {
-    result.text += text;
-    return text.empty() || !on_text || on_text(text);
-  };
-  result.stop = "length";
-  while (result.tokens < max_tokens) {
-    const int32_t token = sampler.Next(logits_);
-    if (tokenizer_.IsEndOfGeneration(token)) {
-      result.stop = "end";
-      break;
-    }
-    ++result.tokens;
-    if (!show(stream.Push(tokenizer_.TokenText(token, false)))) {
-      result.stop = "stopped";
-      break;
-    }
-    if (result.tokens == max_tokens || session_.position() == session_.context()) break;
-    append(std::span(&token, 1));
-  }
-  if (!show(stream.Finish())) result.stop = "stopped";
-  result.seconds = SecondsSince(start);
-  return result;
+  held_.resize(static_cast<size_t>(same));
+  CancelTap tap(progress);
+  session_.Append(tokens.subspan(same), 1, logits_.data(), progress == nullptr ? nullptr : &tap);
+  held_.insert(held_.end(), tokens.begin() + same, tokens.end());
 }
 
 }  // namespace halftone

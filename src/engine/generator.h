@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,8 +16,9 @@
 
 namespace halftone {
 
-// Continues a sequence. Keeps what the KV cache already holds: a prompt that begins like the last
-// sequence is only read from where it differs, so a chat does not reread its history.
+// Continues sequences. Keeps what the KV cache already holds: a prompt that begins like the last
+// sequence is only read from where it differs, so a chat does not reread its history, and several
+// continuations can be taken in turns.
 class Generator {
  public:
   // Keys and values are kept on `cache_grid`.
@@ -27,7 +29,17 @@ class Generator {
                       const SamplingOptions& sampling,
                       const std::function<bool(std::string_view)>& on_text);
 
+  // The same, a token at a time; must not outlive the generator.
+  std::unique_ptr<Continuation> Continue(std::span<const int32_t> prompt,
+                                         const GenerateOptions& options);
+
  private:
+  friend class SequenceContinuation;
+
+  // Makes `tokens` what the cache holds, and logits_ what follows the last of them. `progress` is
+  // asked whether to go on.
+  void Read(std::span<const int32_t> tokens, Progress* progress);
+
   const Tokenizer& tokenizer_;
   Session session_;
   std::vector<int32_t> held_;  // the tokens in the cache
@@ -44,6 +56,24 @@ class Utf8Stream {
 
  private:
   std::string pending_;
+};
+
+// Looks for texts that end a stream, and holds back what may become one of them.
+class StopTexts {
+ public:
+  // Throws Error (kUsage) if one is empty.
+  explicit StopTexts(std::vector<std::string> texts);
+
+  // Returns what can be shown now: nothing more once one was found.
+  std::string Push(std::string_view text);
+  // What is left at the end.
+  std::string Finish();
+  bool found() const { return found_; }
+
+ private:
+  std::vector<std::string> texts_;
+  std::string pending_;
+  bool found_ = false;
 };
 
 }  // namespace halftone

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "engine/batch.h"
+#include "engine/cancel_tap.h"
 
 namespace halftone {
 namespace {
@@ -22,12 +23,6 @@ double Median(std::vector<double> values) {
 
 // Tokens of a prompt that are read at once.
 constexpr int64_t kPromptTokens = 512;
-
-void CheckCancelled(const BenchOptions& options) {
-  if (options.progress && options.progress->Cancelled()) {
-    throw Error(Error::Kind::kCancelled, "bench cancelled");
-  }
-}
 
 // Token ids that visit the vocabulary without a pattern; their values do not matter to speed.
 std::vector<int32_t> SomeTokens(int64_t count, int64_t vocabulary) {
@@ -61,19 +56,21 @@ double BatchSeconds(const std::shared_ptr<const LoadedModel>& model, const Bench
   }
   Batch batch(model, std::max(kPromptTokens, options.sequences));
   std::vector<float> logits(count * model->weights.parameters.vocabulary);
+  const CancelTap cancel(options.progress);
   for (const Batch::Part& part : parts) {
     for (int64_t at = 0; at < options.depth; at += kPromptTokens) {
       const int64_t n = std::min(kPromptTokens, options.depth - at);
       const Batch::Part piece{part.session, tokens.subspan(at, n)};
+      cancel.Check();
       batch.Step({&piece, 1}, logits.data());
     }
   }
   std::vector<double> seconds;
   for (int r = 0; r <= options.repeats; ++r) {
-    CheckCancelled(options);
     for (const Batch::Part& part : parts) part.session->Rewind(options.depth);
     seconds.push_back(SecondsOf([&] {
       for (int64_t i = 0; i < options.generate; ++i) {
+        cancel.Check();
         for (Batch::Part& part : parts) part.tokens = tokens.subspan(options.depth + i, 1);
         batch.Step(parts, logits.data());
       }
@@ -98,19 +95,21 @@ void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOp
   const auto tokens = SomeTokens(context, vocabulary);
   Session session(model, context, GridNamed(options.kv_grid));
   std::vector<float> logits(static_cast<size_t>(vocabulary));
+  CancelTap cancel(options.progress);
   const auto prompt = [&] {
     session.Rewind(0);
-    session.Append(std::span(tokens).first(options.prompt), 1, logits.data());
+    session.Append(std::span(tokens).first(options.prompt), 1, logits.data(), &cancel);
   };
   // The prompt has left the first of these tokens in the cache.
   const auto reach_depth = [&] {
     session.Rewind(options.depth);
     const int64_t from = session.position();
-    session.Append(std::span(tokens).subspan(from, options.depth - from), 0, nullptr);
+    session.Append(std::span(tokens).subspan(from, options.depth - from), 0, nullptr, &cancel);
   };
   const auto generate = [&](int64_t n) {
     session.Rewind(options.depth);
     for (int64_t i = 0; i < n; ++i) {
+      cancel.Check();
       session.Append(std::span(tokens).subspan(options.depth + i, 1), 1, logits.data());
     }
   };
@@ -123,7 +122,6 @@ void MeasureSpeed(const std::shared_ptr<const LoadedModel>& model, const BenchOp
   generate(std::min<int64_t>(options.generate, 4));
   std::vector<double> prompt_seconds, generate_seconds;
   for (int r = 0; r < options.repeats; ++r) {
-    CheckCancelled(options);
     if (progress) progress->Advance(2 * r + 1);
     prompt_seconds.push_back(SecondsOf(prompt));
     if (progress) progress->Advance(2 * r + 2);

@@ -18,4 +18,9 @@ std::string RenderConversation(const Metadata& tokenizer_metadata, const Tokeniz
                                const OrderedJson& messages, bool open_answer,
                                const std::string& source);
 
+// The same with all that the template sees but bos_token and eos_token: an object with "messages",
+// "add_generation_prompt" and whatever else.
+std::string RenderTemplate(const Metadata& tokenizer_metadata, const Tokenizer& tokenizer,
+                           OrderedJson variables, const std::string& source);
+
 }  // namespace halftone

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
@@ -32,8 +33,8 @@ struct RowPlaces {
 // Rows of plain numbers, rounded to blocks whenever they are read.
 class RoundedRows : public RowSource {
  public:
-  RoundedRows(std::string path, Tensor tensor, const Grid& grid)
-      : path_(std::move(path)), tensor_(std::move(tensor)), grid_(grid) {}
+  RoundedRows(std::string path, Tensor tensor, const Grid& grid, Progress* progress)
+      : path_(std::move(path)), tensor_(std::move(tensor)), grid_(grid), progress_(progress) {}
 
   // Rounds the scales of all rows to 8 bits.
   void NestScales(const RowPlaces& places, ThreadPool& pool) {
@@ -64,6 +65,9 @@ class RoundedRows : public RowSource {
 
  private:
   void Round(int64_t row, uint8_t* blocks) const {
+    if (progress_ != nullptr && std::this_thread::get_id() == caller_ && progress_->Cancelled()) {
+      throw Error(Error::Kind::kCancelled, "loading cancelled");
+    }
     std::vector<float> weights(static_cast<size_t>(tensor_.cols()));
     DecodeRow(tensor_, row, weights.data());
     if (!std::ranges::all_of(weights, [](float w) { return std::isfinite(w); })) {
@@ -76,6 +80,8 @@ class RoundedRows : public RowSource {
   std::string path_;
   Tensor tensor_;
   const Grid& grid_;
+  Progress* progress_;
+  std::thread::id caller_ = std::this_thread::get_id();  // the one that progress may hear from
   RowPlaces places_;
   NestedScales nested_;  // empty: scales stay as they are
 };
@@ -95,7 +101,8 @@ GroupedSpec SpecOf(const Precision& precision) {
   return spec;
 }
 
-void RoundLinears(const Precision& precision, int threads, Checkpoint& checkpoint) {
+void RoundLinears(const Precision& precision, int threads, Progress* progress,
+                  Checkpoint& checkpoint) {
   const GroupedSpec spec = SpecOf(precision);
   const Architecture& architecture = ArchitectureOf(checkpoint);
   const Hyperparameters parameters = ReadHyperparameters(checkpoint, architecture);
@@ -111,7 +118,7 @@ void RoundLinears(const Precision& precision, int threads, Checkpoint& checkpoin
                       checkpoint.path, tensor.name, tensor.cols(), spec.group);
     }
     const Grid& grid = GroupedGrid(spec, tensor.cols());
-    const auto source = std::make_shared<RoundedRows>(checkpoint.path, tensor, grid);
+    const auto source = std::make_shared<RoundedRows>(checkpoint.path, tensor, grid, progress);
     if (spec.nested) {
       const bool gguf = checkpoint.dialect == Dialect::kGguf;
       const int64_t heads = gguf ? HeadsOf(place->role->order, parameters) : 0;
@@ -131,9 +138,12 @@ void RoundLinears(const Precision& precision, int threads, Checkpoint& checkpoin
 
 }  // namespace
 
-Checkpoint OpenToRun(const std::string& path, const Precision& precision, int threads) {
+Checkpoint OpenToRun(const std::string& path, const Precision& precision, int threads,
+                     Progress* progress) {
   Checkpoint checkpoint = TextModelOf(OpenCheckpoint(path));
-  if (precision.load_in != LoadIn::kAsStored) RoundLinears(precision, threads, checkpoint);
+  if (precision.load_in != LoadIn::kAsStored) {
+    RoundLinears(precision, threads, progress, checkpoint);
+  }
   if (precision.load_in == LoadIn::k8Bit && !checkpoint.int8_threshold) {
     checkpoint.int8_threshold = kUsualThreshold;
   }

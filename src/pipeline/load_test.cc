@@ -237,5 +237,30 @@ TEST_F(TinyLoadTest, ReportsWhatIsNotFinite) {
   }
 }
 
+// Rounding takes long for large models.
+TEST(LoadTest, CanBeCancelledWhileItRounds) {
+  HALFTONE_NEED_SHARED("fixtures/tiny-bf16");
+  struct Impatient : Progress {
+    void Begin(std::string_view, int64_t) override {}
+    void Advance(int64_t) override {}
+    void End() override {}
+    void Note(std::string_view) override {}
+    bool Cancelled() override { return --left < 0; }
+    int left = 0;
+  };
+  for (const bool double_quant : {false, true}) {
+    Impatient impatient;
+    impatient.left = 50;
+    LoadOptions options;
+    options.precision = {.load_in = LoadIn::k4Bit, .double_quant = double_quant};
+    options.progress = &impatient;
+    ExpectError(Kind::kCancelled, "loading cancelled",
+                [&] { Model::Open(TinyBf16Folder().string(), options); });
+    impatient.left = 1 << 30;
+    EXPECT_EQ(Model::Open(TinyBf16Folder().string(), options)->vocabulary(), 512);
+    EXPECT_LT(impatient.left, (1 << 30) - 100);
+  }
+}
+
 }  // namespace
 }  // namespace halftone

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "engine/cancel_tap.h"
 #include "evaluation/quality.h"
 
 namespace halftone {
@@ -15,9 +16,9 @@ struct Reader {
   Reader(std::shared_ptr<const LoadedModel> model, int64_t chunk, const Grid& cache_grid)
       : session(std::move(model), chunk, cache_grid) {}
 
-  void Read(std::span<const int32_t> tokens, int64_t wanted, float* logits) {
+  void Read(std::span<const int32_t> tokens, int64_t wanted, float* logits, Tap* tap) {
     session.Rewind(0);
-    session.Append(tokens, wanted, logits);
+    session.Append(tokens, wanted, logits, tap);
   }
 
   Session session;
@@ -57,23 +58,25 @@ std::vector<EvaluateReport> EvaluateInLockStep(
   std::vector<float> base_logits(static_cast<size_t>(reference ? wanted * vocabulary : 0));
   std::vector<float> logits(static_cast<size_t>(wanted * vocabulary));
   ThreadPool pool(threads);
+  CancelTap cancel(progress);
+  Tap* const tap = progress == nullptr ? nullptr : &cancel;
   const auto per_chunk = static_cast<int64_t>(models.size()) + (reference ? 1 : 0);
   int64_t done = 0;
   const auto advance = [&] {
     if (!progress) return;
     progress->Advance(++done * chunks.length);
-    if (progress->Cancelled()) throw Error(Error::Kind::kCancelled, "evaluation cancelled");
+    cancel.Check();
   };
   if (progress) progress->Begin("evaluate", per_chunk * chunks.count * chunks.length);
   for (int64_t i = 0; i < chunks.count; ++i) {
     const auto chunk = chunks.chunk(i);
     if (base) {
-      base->Read(chunk, wanted, base_logits.data());
+      base->Read(chunk, wanted, base_logits.data(), tap);
       advance();
     }
     for (Reader& reader : readers) {
       const auto start = std::chrono::steady_clock::now();
-      reader.Read(chunk, wanted, logits.data());
+      reader.Read(chunk, wanted, logits.data(), tap);
       reader.meter.Add(logits.data(), base ? base_logits.data() : nullptr,
                        chunk.subspan(first + 1, scored), vocabulary, pool);
       reader.seconds +=

@@ -7,32 +7,58 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "container/container.h"
+#include "engine/cancel_tap.h"
 #include "engine/generator.h"
 #include "engine/session.h"
 #include "pipeline/adapter_files.h"
 #include "pipeline/conversation.h"
 #include "pipeline/load.h"
+#include "pipeline/model_tokenizer.h"
 
 namespace halftone {
 namespace {
 
 constexpr int64_t kDefaultContext = 4096;
 
+// Of a model without a tokenizer: it runs on token ids, which have no text and never end a turn.
+class NoTokenizer : public Tokenizer {
+ public:
+  NoTokenizer(std::string source, int64_t vocabulary)
+      : source_(std::move(source)), vocabulary_(vocabulary) {}
+
+  std::vector<int32_t> Encode(std::string_view, bool) const override { Fail(); }
+  std::string TokenText(int32_t, bool) const override { return {}; }
+  int64_t vocabulary() const override { return vocabulary_; }
+  int32_t bos() const override { return -1; }
+  int32_t eos() const override { return -1; }
+  bool add_bos() const override { return false; }
+  bool IsEndOfGeneration(int32_t) const override { return false; }
+
+  [[noreturn]] void Fail() const { FailUnsupported("{}: the model has no tokenizer", source_); }
+
+ private:
+  std::string source_;
+  int64_t vocabulary_;
+};
+
 class OpenModel : public Model {
  public:
   OpenModel(const std::string& path, const LoadOptions& options)
-      : loaded_(LoadToRun(OpenToRun(path, options.precision, options.threads), options.adapter,
+      : loaded_(LoadToRun(OpenToRun(path, options.precision, options.threads, options.progress),
+                          options.adapter,
                           std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)))),
-        tokenizer_metadata_(TokenizerMetadata(loaded_->checkpoint)),
-        tokenizer_(Tokenizer::FromMetadata(tokenizer_metadata_, path)),
+        words_(HasTokenizer(loaded_->checkpoint)
+                   ? std::make_unique<CheckpointTokenizer>(loaded_->checkpoint)
+                   : nullptr),
+        no_words_(path, vocabulary()),
         context_(options.context > 0
                      ? options.context
                      : std::min(kDefaultContext, loaded_->weights.parameters.context)),
         cache_grid_(GridNamed(options.kv_grid)),
-        generator_(loaded_, *tokenizer_, context_, cache_grid_) {
-    if (tokenizer_->vocabulary() != vocabulary()) {
+        generator_(loaded_, internal_tokenizer(), context_, cache_grid_) {
+    if (internal_tokenizer().vocabulary() != vocabulary()) {
       FailFormat("{}: the tokenizer has {} tokens, the embedding {} rows", path,
-                 tokenizer_->vocabulary(), vocabulary());
+                 internal_tokenizer().vocabulary(), vocabulary());
     }
   }
 
@@ -43,18 +69,23 @@ class OpenModel : public Model {
   int64_t context() const override { return context_; }
   uint64_t weight_bytes() const override { return loaded_->weights.tensor_bytes; }
 
+  const ModelTokenizer& tokenizer() const override {
+    if (words_ == nullptr) no_words_.Fail();
+    return *words_;
+  }
+
   std::vector<int32_t> Tokenize(std::string_view text, bool special) const override {
-    return tokenizer_->Encode(text, special);
+    return internal_tokenizer().Encode(text, special);
   }
 
   std::string Detokenize(const std::vector<int32_t>& tokens, bool special) const override {
     std::string text;
-    for (const int32_t token : tokens) text += tokenizer_->TokenText(token, special);
+    for (const int32_t token : tokens) text += internal_tokenizer().TokenText(token, special);
     return text;
   }
 
   std::string ApplyChatTemplate(const std::vector<ChatMessage>& messages) const override {
-    if (tokenizer_metadata_.String("tokenizer.chat_template") == nullptr) {
+    if (words_ == nullptr || words_->chat_template().empty()) {
       FailUnsupported("{}: the model has no chat template; give a prompt with -p",
                       loaded_->checkpoint.path);
     }
@@ -62,8 +93,7 @@ class OpenModel : public Model {
     for (const ChatMessage& message : messages) {
       list.push_back({{"role", message.role}, {"content", message.content}});
     }
-    return RenderConversation(tokenizer_metadata_, *tokenizer_, list, true,
-                              loaded_->checkpoint.path);
+    return words_->Render({{"messages", std::move(list)}, {"add_generation_prompt", true}});
   }
 
   Generation Generate(const std::vector<int32_t>& prompt, int64_t max_tokens,
@@ -72,17 +102,28 @@ class OpenModel : public Model {
     return generator_.Generate(prompt, max_tokens, sampling, on_text);
   }
 
-  std::vector<float> Logits(const std::vector<int32_t>& tokens) override {
+  std::unique_ptr<Continuation> Continue(const std::vector<int32_t>& prompt,
+                                         const GenerateOptions& options) override {
+    return generator_.Continue(prompt, options);
+  }
+
+  std::vector<float> Logits(const std::vector<int32_t>& tokens, Progress* progress) override {
     const auto count = static_cast<int64_t>(tokens.size());
     std::vector<float> logits(static_cast<size_t>(count * vocabulary()));
-    Session(loaded_, std::max<int64_t>(1, count), cache_grid_).Append(tokens, count, logits.data());
+    CancelTap tap(progress);
+    Session(loaded_, std::max<int64_t>(1, count), cache_grid_)
+        .Append(tokens, count, logits.data(), progress == nullptr ? nullptr : &tap);
     return logits;
   }
 
  private:
+  const Tokenizer& internal_tokenizer() const {
+    return words_ == nullptr ? static_cast<const Tokenizer&>(no_words_) : words_->tokenizer();
+  }
+
   std::shared_ptr<const LoadedModel> loaded_;
-  Metadata tokenizer_metadata_;
-  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<const CheckpointTokenizer> words_;  // null: there is none
+  NoTokenizer no_words_;
   int64_t context_;
   const Grid& cache_grid_;
   Generator generator_;

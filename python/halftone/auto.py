@@ -1,0 +1,145 @@
+"""Opening models and tokenizers by the names that transformers has for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
+
+from halftone import _core
+from halftone._core import LoadIn, Precision
+from halftone.calibration import calibration_file
+from halftone.causal_lm import CausalLM
+from halftone.config import AwqConfig, BitsAndBytesConfig, GPTQConfig, QuantizationConfig
+from halftone.errors import UnsupportedError, UsageError
+from halftone.source import Source
+from halftone.tokenization import Tokenizer
+
+__all__ = ["AutoModelForCausalLM", "AutoTokenizer", "ProgressCallback"]
+
+# Called with the task, what is done and the total.
+ProgressCallback: TypeAlias = Callable[[str, int, int], object]
+
+# Containers whose weights are quantized already.
+_QUANTIZED = ("gptq", "awq", "bnb", "compressed-tensors")
+
+
+class AutoModelForCausalLM:
+    """Opens models: from_pretrained()."""
+
+    @staticmethod
+    def from_pretrained(
+        path: str | os.PathLike[str],
+        *,
+        load_in_4bit: bool = False,
+        load_in_8bit: bool = False,
+        quantization_config: QuantizationConfig | None = None,
+        revision: str | None = None,
+        device_map: str | None = None,
+        dtype: str | None = None,
+        context: int = 0,
+        threads: int = 0,
+        activations: str = "int8",
+        kv_grid: str = "f16",
+        progress: ProgressCallback | None = None,
+    ) -> CausalLM:
+        """Opens a .gguf file, a folder in any container, or a model of the hub.
+
+        load_in_4bit rounds to NF4 while loading and load_in_8bit to LLM.int8(), as `halftone run`
+        does; quantization_config says it in transformers' words, and GPTQConfig and AwqConfig
+        quantize to a temporary folder first.
+
+        context: tokens of memory; 0: the model's own limit, at most 4096. threads: 0: one for each
+        processor. activations: what weights are multiplied by, "int8" (rounded, fast) or "f32".
+        kv_grid: one of kv_grids(). dtype: "auto": weights stay on their grid. device_map: "auto" or
+        "cpu".
+        """
+        if dtype not in (None, "auto"):
+            raise UnsupportedError(f"dtype: weights run as they are stored, not as {dtype}")
+        if device_map not in (None, "auto", "cpu"):
+            raise UnsupportedError(f"device_map: models run on the CPU, not on {device_map}")
+        name = _with_revision(path, revision)
+        config = _config(load_in_4bit, load_in_8bit, quantization_config)
+        if isinstance(config, GPTQConfig | AwqConfig):
+            source = _quantized(name, config, threads, progress)
+        else:
+            source = Source(name, config)
+        core = _core.Model.open(
+            source.path,
+            precision=source.precision,
+            context=context,
+            threads=threads,
+            activations=activations,
+            kv_grid=kv_grid,
+            progress=progress,
+        )
+        return CausalLM(core, name_or_path=os.fspath(path), source=source)
+
+
+class AutoTokenizer:
+    """Opens tokenizers: from_pretrained()."""
+
+    @staticmethod
+    def from_pretrained(path: str | os.PathLike[str], *, revision: str | None = None) -> Tokenizer:
+        """The tokenizer of a .gguf file, a folder in any container, or a model of the hub."""
+        return Tokenizer(_core.Tokenizer.open(_with_revision(path, revision)), os.fspath(path))
+
+
+def _with_revision(path: str | os.PathLike[str], revision: str | None) -> str:
+    name = os.fspath(path)
+    if revision is None:
+        return name
+    if "@" in name or not _core.is_hub_model(name):
+        raise UsageError(f"revision: {name} is no model of the hub, or names one itself")
+    return f"{name}@{revision}"
+
+
+def _config(
+    load_in_4bit: bool, load_in_8bit: bool, config: QuantizationConfig | None
+) -> Precision | GPTQConfig | AwqConfig:
+    if load_in_4bit + load_in_8bit + (config is not None) > 1:
+        raise UsageError("give one of load_in_4bit, load_in_8bit and quantization_config")
+    if load_in_4bit:
+        return Precision(load_in=LoadIn.FOUR_BIT)
+    if load_in_8bit:
+        return Precision(load_in=LoadIn.EIGHT_BIT)
+    if config is None:
+        return Precision()
+    if isinstance(config, BitsAndBytesConfig):
+        return config.precision()
+    if isinstance(config, GPTQConfig | AwqConfig):
+        return config
+    raise UsageError(
+        "quantization_config is a BitsAndBytesConfig, a GPTQConfig or an AwqConfig, "
+        f"not {type(config).__name__}"
+    )
+
+
+def _quantized(
+    name: str,
+    config: GPTQConfig | AwqConfig,
+    threads: int,
+    progress: ProgressCallback | None,
+) -> Source:
+    path = _core.local_model(name, progress=progress)
+    container = _core.inspect(path).container
+    if container in _QUANTIZED:
+        raise UsageError(f"{name}: is quantized already ({container}); open it as it is")
+    folder = TemporaryDirectory(prefix="halftone-")
+    output = Path(folder.name) / "model"
+    with calibration_file(config.dataset, Path(folder.name)) as calibration:
+        _core.quantize(
+            path,
+            output,
+            grid=config.grid,
+            method=config.method,
+            container=config.container,
+            calibration=calibration,
+            context=config.context,
+            act_order=config.act_order,
+            threads=threads,
+            progress=progress,
+        )
+    return Source(str(output), Precision(), folder)
