@@ -30,8 +30,8 @@ class OpenModel : public Model {
                      : std::min(kDefaultContext, loaded_->weights.parameters.context)),
         cache_grid_(GridNamed(options.kv_grid)),
         generator_(loaded_, *tokenizer_, context_, cache_grid_) {
-    if (tokenizer_->vocabulary() != vocabulary()) {
-      FailFormat("{}: the tokenizer has {} tokens, the embedding {} rows", path,
+    if (tokenizer_->vocabulary() > vocabulary()) {
+      FailFormat("{}: the tokenizer has {} tokens but the embedding only {} rows", path,
                  tokenizer_->vocabulary(), vocabulary());
     }
   }

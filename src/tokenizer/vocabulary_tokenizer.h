@@ -26,6 +26,7 @@ class VocabularyTokenizer : public Tokenizer {
   int32_t eos() const override { return vocabulary_.eos(); }
   bool add_bos() const override { return vocabulary_.add_bos(); }
   bool IsEndOfGeneration(int32_t id) const override { return vocabulary_.IsEndOfGeneration(id); }
+  bool IsPadding(int32_t id) const override { return vocabulary_.IsPadding(id); }
 
  protected:
   // Scratch memory of one Encode call, in whatever form the algorithm wants.
