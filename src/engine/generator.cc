@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include "base/error.h"
@@ -149,7 +150,11 @@ Generator::Generator(std::shared_ptr<const LoadedModel> model, const Tokenizer& 
                      int64_t context, const Grid& cache_grid)
     : tokenizer_(tokenizer),
       session_(std::move(model), context, cache_grid),
-      logits_(static_cast<size_t>(session_.model().weights.parameters.vocabulary)) {}
+      logits_(static_cast<size_t>(session_.model().weights.parameters.vocabulary)) {
+  for (int32_t id = 0; id < static_cast<int32_t>(logits_.size()); ++id) {
+    if (tokenizer.IsPadding(id)) padding_.push_back(id);
+  }
+}
 
 Generation Generator::Generate(std::span<const int32_t> prompt, int64_t max_tokens,
                                const SamplingOptions& sampling,
@@ -177,6 +182,7 @@ void Generator::Read(std::span<const int32_t> tokens, Progress* progress) {
   held_.resize(static_cast<size_t>(same));
   CancelTap tap(progress);
   session_.Append(tokens.subspan(same), 1, logits_.data(), progress == nullptr ? nullptr : &tap);
+  for (const int32_t id : padding_) logits_[id] = -INFINITY;
   held_.insert(held_.end(), tokens.begin() + same, tokens.end());
 }
 

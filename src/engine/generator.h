@@ -21,7 +21,8 @@ namespace halftone {
 // continuations can be taken in turns.
 class Generator {
  public:
-  // Keys and values are kept on `cache_grid`.
+  // Keys and values are kept on `cache_grid`. The tokenizer has at most as many tokens as the
+  // embedding has rows.
   Generator(std::shared_ptr<const LoadedModel> model, const Tokenizer& tokenizer, int64_t context,
             const Grid& cache_grid = F32Grid());
 
@@ -44,6 +45,7 @@ class Generator {
   Session session_;
   std::vector<int32_t> held_;  // the tokens in the cache
   std::vector<float> logits_;
+  std::vector<int32_t> padding_;  // rows without a token, which are never chosen
 };
 
 // Holds bytes back until they end a UTF-8 sequence.

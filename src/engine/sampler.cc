@@ -21,7 +21,7 @@ int32_t Sampler::Next(std::span<const float> logits) {
   }
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
-    candidates_.push_back({logits[i], static_cast<int32_t>(i)});
+    if (logits[i] != -INFINITY) candidates_.push_back({logits[i], static_cast<int32_t>(i)});
   }
   // Ties fall by id, so that the order is the same everywhere.
   const auto before = [](const Candidate& a, const Candidate& b) {

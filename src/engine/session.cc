@@ -28,18 +28,6 @@ namespace {
   FailFormat("{}: the model's outputs are not finite", checkpoint.path);
 }
 
-// Of a GGUF file; of a folder's tokenizer the translation checks it.
-void CheckTokensHaveRows(const Checkpoint& checkpoint) {
-  const auto* tokens = checkpoint.metadata.Strings("tokenizer.ggml.tokens");
-  const Tensor* embedding = checkpoint.Find("token_embd.weight");
-  if (tokens == nullptr || embedding == nullptr) return;
-  const auto count = static_cast<int64_t>(tokens->size());
-  if (count > embedding->rows()) {
-    FailFormat("{}: the tokenizer has {} tokens but the embedding only {} rows", checkpoint.path,
-               count, embedding->rows());
-  }
-}
-
 }  // namespace
 
 LoadedModel::LoadedModel(Checkpoint c, std::shared_ptr<Ops> o)
@@ -51,6 +39,17 @@ void LoadedModel::CheckFinite(const float* logits) const {
   if (!std::all_of(logits, logits + weights.parameters.vocabulary,
                    [](float v) { return std::isfinite(v); })) {
     FailNotFinite(checkpoint);
+  }
+}
+
+void CheckTokensHaveRows(const Checkpoint& checkpoint) {
+  const auto* tokens = checkpoint.metadata.Strings("tokenizer.ggml.tokens");
+  const Tensor* embedding = checkpoint.Find("token_embd.weight");
+  if (tokens == nullptr || embedding == nullptr) return;
+  const auto count = static_cast<int64_t>(tokens->size());
+  if (count > embedding->rows()) {
+    FailFormat("{}: the tokenizer has {} tokens but the embedding only {} rows", checkpoint.path,
+               count, embedding->rows());
   }
 }
 

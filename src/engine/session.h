@@ -35,6 +35,10 @@ struct LoadedModel {
 // embedding.
 std::unique_ptr<Tokenizer> MakeTokenizer(const Checkpoint& checkpoint);
 
+// Throws Error (kFormat) if a GGUF file's tokenizer has more tokens than its embedding has rows; of
+// a folder's the translation checks it.
+void CheckTokensHaveRows(const Checkpoint& checkpoint);
+
 // GGUF's tokenizer.* metadata of a checkpoint in either dialect.
 Metadata TokenizerMetadata(const Checkpoint& checkpoint);
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "grid/grouped.h"
 #include "model/dialect.h"
+#include "model/shapes.h"
 #include "tensor/composed.h"
 
 namespace halftone {
@@ -244,6 +245,7 @@ ModelWeights BindWeights(const Checkpoint& checkpoint, Ops& ops) {
     model.embedding_scale = std::sqrt(static_cast<float>(p.width));
   }
 
+  CheckShapes(checkpoint, *model.architecture, p);
   CheckTiedHead(checkpoint, *model.architecture);
   const Binder binder(checkpoint, *model.architecture, ops);
   model.embedding = binder.Weight(Role::kTokenEmbedding, -1, p.vocabulary, p.width);

@@ -19,6 +19,7 @@
 #include "model/dialect.h"
 #include "model/file_kind.h"
 #include "model/hyperparameters.h"
+#include "model/shapes.h"
 #include "model/text_model.h"
 
 namespace halftone {
@@ -178,8 +179,9 @@ std::vector<std::string> NotesOf(const Opened& opened) {
   }
   try {
     const Architecture& architecture = ArchitectureOf(checkpoint);
-    NoteStrayTensors(TextModelOf(checkpoint), architecture, notes);
-    ReadHyperparameters(checkpoint, architecture);
+    const Checkpoint model = TextModelOf(checkpoint);
+    NoteStrayTensors(model, architecture, notes);
+    CheckShapes(model, architecture, ReadHyperparameters(model, architecture));
   } catch (const Error& error) {
     const bool only_unknown = checkpoint.dialect == Dialect::kGguf &&
                               checkpoint.metadata.String("general.architecture") != nullptr &&

@@ -56,8 +56,8 @@ class OpenModel : public Model {
                      : std::min(kDefaultContext, loaded_->weights.parameters.context)),
         cache_grid_(GridNamed(options.kv_grid)),
         generator_(loaded_, internal_tokenizer(), context_, cache_grid_) {
-    if (internal_tokenizer().vocabulary() != vocabulary()) {
-      FailFormat("{}: the tokenizer has {} tokens, the embedding {} rows", path,
+    if (internal_tokenizer().vocabulary() > vocabulary()) {
+      FailFormat("{}: the tokenizer has {} tokens but the embedding only {} rows", path,
                  internal_tokenizer().vocabulary(), vocabulary());
     }
   }

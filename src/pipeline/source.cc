@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "base/error.h"
 #include "container/container.h"
 #include "engine/session.h"
 #include "model/file_kind.h"
+#include "model/shapes.h"
 #include "model/text_model.h"
 #include "pipeline/merged_rows.h"
 
@@ -59,6 +61,18 @@ Metadata MetadataOf(const Checkpoint& checkpoint, const Architecture& architectu
   return metadata;
 }
 
+// Of a GGUF file, whose settings need not be complete for its tensors to be rounded.
+void CheckShapesOf(const Source& source) {
+  if (source.architecture == nullptr) return;
+  std::optional<Hyperparameters> parameters;
+  try {
+    parameters = ReadHyperparameters(source.checkpoint, *source.architecture);
+  } catch (const Error&) {
+    return;
+  }
+  CheckShapes(source.checkpoint, *source.architecture, *parameters);
+}
+
 }  // namespace
 
 Source OpenSource(const std::string& path, const std::string& adapter) {
@@ -71,6 +85,8 @@ Source OpenSource(const std::string& path, const std::string& adapter) {
     if (kind != nullptr && !kind->quantizes) RequireModel(checkpoint);
     for (const Tensor& tensor : checkpoint.tensors) source.tensors.push_back({tensor, 0});
     source.architecture = FindArchitecture(checkpoint);
+    CheckShapesOf(source);
+    CheckTokensHaveRows(checkpoint);
     source.metadata = checkpoint.metadata;
     // Settings of a split file describe the split, not the model.
     for (const char* key : {"split.no", "split.count", "split.tensors.count"}) {
@@ -80,6 +96,7 @@ Source OpenSource(const std::string& path, const std::string& adapter) {
     const Architecture& architecture = ArchitectureOf(checkpoint);
     const Hyperparameters parameters = ReadHyperparameters(checkpoint, architecture);
     source.architecture = &architecture;
+    CheckShapes(checkpoint, architecture, parameters);
     source.tensors = GgufTensors(checkpoint, architecture, parameters);
     int64_t count = 0;
     for (const GgufTensor& t : source.tensors) count += t.tensor.count();

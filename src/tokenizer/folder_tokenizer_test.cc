@@ -8,7 +8,6 @@
 #include <iostream>
 #include <map>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -16,19 +15,13 @@
 #include "container/container.h"
 #include "tests/testing/shared.h"
 #include "tests/testing/temp_folder.h"
+#include "tokenizer/testing/ids.h"
 #include "tokenizer/tokenizer.h"
 
 namespace halftone {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::vector<int32_t> Ids(const std::string& text) {
-  std::istringstream numbers(text);
-  std::vector<int32_t> ids;
-  for (int32_t id; numbers >> id;) ids.push_back(id);
-  return ids;
-}
 
 std::unique_ptr<Tokenizer> FromFolder(const fs::path& folder) {
   std::map<std::string, std::string> documents;

@@ -143,6 +143,8 @@ bool ReadSpaceNormalizer(const Json& element, const std::string& source, HfSpace
   } else if (type == "Replace" && Member(pattern, "Regex") == " {2,}" &&
              (content == " " || content == kSpaceMark)) {
     spaces.merge = true;
+  } else if (type == "Replace" && Member(pattern, "Regex") == kOuterSpaces && content == "") {
+    spaces.trim = true;
   } else if (type == "Strip") {
     // Of the spaces at the beginning the prefix is left.
     if (!element.value("strip_right", false)) return false;
@@ -209,6 +211,9 @@ HfSpaces ReadHfSpaces(const Json& tokenizer, const std::string& source) {
     for (const Json& e : sequence) read(e);
   } else {
     read(element);
+  }
+  if (spaces.trim && !spaces.merge) {
+    FailUnsupported("{}: tokenizer.json takes spaces off the ends but keeps runs of them", source);
   }
   if (!marked) {
     FailUnsupported("{}: tokenizer.json has byte fallback but does not mark spaces with U+2581",

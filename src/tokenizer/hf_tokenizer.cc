@@ -84,6 +84,27 @@ class VocabularyReader {
     metadata.Set("tokenizer.ggml.token_type", Array{std::move(types)});
   }
 
+  // Word pieces: GGUF marks the tokens that begin a word, tokenizer.json those that do not.
+  void SetWordPieces(Metadata& metadata) const {
+    const std::string prefix = model_.value("continuing_subword_prefix", "##");
+    if (prefix.empty()) Malformed("model.continuing_subword_prefix is empty");
+    std::vector<std::string> texts;
+    std::vector<int32_t> types;
+    for (size_t id = 0; id < texts_.size(); ++id) {
+      const std::string& text = texts_[id];
+      TokenType type = types_[id];
+      if (text == model_.value("unk_token", "[UNK]")) type = TokenType::kUnknown;
+      const bool goes_on = text.starts_with(prefix) && text.size() > prefix.size();
+      texts.push_back(type == TokenType::kUnused   ? fmt::format("[PAD{}]", id)
+                      : type != TokenType::kNormal ? text
+                      : goes_on                    ? text.substr(prefix.size())
+                                                   : std::string(kSpaceMark) + text);
+      types.push_back(static_cast<int32_t>(type));
+    }
+    metadata.Set("tokenizer.ggml.tokens", Array{std::move(texts)});
+    metadata.Set("tokenizer.ggml.token_type", Array{std::move(types)});
+  }
+
   // Whether the tokens have probabilities in place of merges.
   bool unigram() const { return Member(model_, "type") == "Unigram"; }
 
@@ -326,6 +347,7 @@ class VocabularyReader {
 // Options of the model that change ids and that GGUF cannot express.
 void CheckModel(const Json& model, const std::string& source) {
   const std::string type = model.value("type", "BPE");
+  if (type == "WordPiece") return;
   if (type != "BPE" && type != "Unigram") {
     FailUnsupported("{}: model type '{}' of tokenizer.json is not supported", source,
                     Printable(type));
@@ -438,6 +460,15 @@ Metadata TokenizerMetadataFromHf(const std::map<std::string, std::string>& docum
     const bool byte_fallback = Member(model, "byte_fallback") == true &&
                                Member(Member(files.tokenizer(), "decoder"), "type") != "ByteLevel";
     const VocabularyReader vocabulary(files, vocab_size);
+    if (Member(model, "type") == "WordPiece") {
+      Metadata metadata;
+      metadata.Set("tokenizer.ggml.model", std::string("bert"));
+      metadata.Set("tokenizer.ggml.pre", std::string("default"));
+      vocabulary.SetWordPieces(metadata);
+      SetHfSpecialTokens(files, metadata);
+      SetHfWordPieces(files, metadata);
+      return metadata;
+    }
     const bool bytes = !byte_fallback && !vocabulary.unigram();  // tokens are bytes, not text
     Metadata metadata;
     const Json& prefix = Member(files.tokenizer_config(), "add_prefix_space");

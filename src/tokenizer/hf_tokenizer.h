@@ -59,11 +59,20 @@ struct HfSpaces {
   Prefix prefix = Prefix::kNever;
   bool split = false;         // the text is cut before every one
   bool merge = false;         // those at the ends go, runs of them become one
+  bool trim = false;          // those at the ends go
   std::string character_map;  // of SentencePiece (spm_normalizer.h); empty: none
 };
 
+// The spaces at a text's ends, literal marks at the second among them, which go where runs of
+// spaces become one.
+inline constexpr std::string_view kOuterSpaces = "\\A +|[ \u2581]+\\z";
+
 // Throws Error (kUnsupported) for normalizers and pre-tokenizers that do anything else.
 HfSpaces ReadHfSpaces(const Json& tokenizer, const std::string& source);
+
+// Settings of word pieces, after SetHfSpecialTokens: how text is normalized, and the tokens around
+// it. Throws Error (kUnsupported) for what wpm.cc does otherwise.
+void SetHfWordPieces(const HfDocuments& documents, Metadata& metadata);
 
 // tokenizer.ggml.*_token_id and add_*_token, then tokenizer.chat_template.
 void SetHfSpecialTokens(const HfDocuments& documents, Metadata& metadata);

@@ -235,7 +235,6 @@ class Unsupported : public testing::Test {
 
 TEST_F(Unsupported, Models) {
   Refuses("'WordLevel'", ByteLevelFiles(), "/model/type", "WordLevel");
-  Refuses("'WordPiece'", ByteLevelFiles(), "/model/type", "WordPiece");
   Refuses("continuing_subword_prefix", ByteLevelFiles(), "/model/continuing_subword_prefix", "##");
   Refuses("end_of_word_suffix", ByteLevelFiles(), "/model/end_of_word_suffix", "</w>");
   Refuses("dropout", ByteLevelFiles(), "/model/dropout", 0.1);

@@ -13,25 +13,13 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/printable.h"
+#include "tokenizer/hf_writer.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/space_mark.h"
 #include "tokenizer/unicode.h"
-#include "tokenizer/vocabulary.h"
 
 namespace halftone {
 namespace {
-
-struct Role {
-  std::string_view name;  // of tokenizer_config.json
-  std::string_view key;
-};
-
-constexpr Role kRoles[] = {{"bos_token", "tokenizer.ggml.bos_token_id"},
-                           {"eos_token", "tokenizer.ggml.eos_token_id"},
-                           {"unk_token", "tokenizer.ggml.unknown_token_id"},
-                           {"sep_token", "tokenizer.ggml.seperator_token_id"},
-                           {"pad_token", "tokenizer.ggml.padding_token_id"},
-                           {"mask_token", "tokenizer.ggml.mask_token_id"}};
 
 std::string Text(const OrderedJson& json) {
   return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
@@ -45,155 +33,13 @@ bool IsRun(std::string_view text) {
   return true;
 }
 
-// What the two models have in common.
-class Writer {
- public:
-  Writer(const Metadata& metadata, const VocabularyDefaults& defaults, const std::string& source)
-      : metadata_(metadata), source_(source), vocabulary_(metadata, defaults, source) {}
-  virtual ~Writer() = default;
-
-  OrderedJson TokenizerJson() const {
-    return {{"version", "1.0"},
-            {"truncation", nullptr},
-            {"padding", nullptr},
-            {"added_tokens", AddedTokens()},
-            {"normalizer", Normalizer()},
-            {"pre_tokenizer", PreTokenizerJson()},
-            {"post_processor", PostProcessor()},
-            {"decoder", Decoder()},
-            {"model", Model()}};
-  }
-
-  // The texts of the roles that the metadata fill or the model implies.
-  OrderedJson SpecialTokens() const {
-    OrderedJson tokens = OrderedJson::object();
-    for (const Role& role : kRoles) {
-      const int32_t id = IdOf(role);
-      if (id >= 0) tokens[std::string(role.name)] = vocabulary_.text(id);
-    }
-    return tokens;
-  }
-
-  bool add_bos() const { return vocabulary_.add_bos(); }
-  bool add_eos() const { return vocabulary_.add_eos(); }
-
- protected:
-  virtual OrderedJson Normalizer() const = 0;
-  virtual OrderedJson PreTokenizerJson() const = 0;
-  virtual OrderedJson Decoder() const = 0;
-  virtual OrderedJson Model() const = 0;
-
-  // "[PAD7]" at id 7, which the reader of a folder puts where there is no token.
-  bool IsPadding(int32_t id) const {
-    return vocabulary_.type(id) == TokenType::kUnused &&
-           vocabulary_.text(id) == fmt::format("[PAD{}]", id);
-  }
-
-  OrderedJson VocabularyJson() const {
-    OrderedJson::object_t vocabulary;
-    vocabulary.reserve(static_cast<size_t>(vocabulary_.size()));
-    for (int32_t id = 0; id < vocabulary_.size(); ++id) {
-      const std::string& text = vocabulary_.text(id);
-      // Of tokens with one text, one is meant by it.
-      if (IsPadding(id) || vocabulary_.Find(text) != id) continue;
-      // Emplacing in an ordered object looks for the key first, at a cost linear in its size.
-      static_cast<std::vector<OrderedJson::object_t::value_type>&>(vocabulary)
-          .emplace_back(text, id);
-    }
-    return vocabulary;
-  }
-
-  // `byte_fallback`: what no merge reaches becomes bytes, unknown ones in a row are one.
-  OrderedJson Bpe(bool byte_fallback, bool ignore_merges, OrderedJson merges) const {
-    return {{"type", "BPE"},
-            {"dropout", nullptr},
-            {"unk_token", Unknown()},
-            {"continuing_subword_prefix", nullptr},
-            {"end_of_word_suffix", nullptr},
-            {"fuse_unk", byte_fallback},
-            {"byte_fallback", byte_fallback},
-            {"ignore_merges", ignore_merges},
-            {"vocab", VocabularyJson()},
-            {"merges", std::move(merges)}};
-  }
-
-  // The text of the unknown token, or null.
-  OrderedJson Unknown() const {
-    const int32_t id = vocabulary_.unknown();
-    return id < 0 ? OrderedJson() : OrderedJson(vocabulary_.text(id));
-  }
-
-  const Metadata& metadata_;
-  const std::string& source_;
-  const Vocabulary vocabulary_;
-
- private:
-  int32_t IdOf(const Role& role) const {
-    int32_t id = role.name == "bos_token"   ? vocabulary_.bos()
-                 : role.name == "eos_token" ? vocabulary_.eos()
-                 : role.name == "unk_token" ? vocabulary_.unknown()
-                                            : -1;
-    const auto given = metadata_.Int(role.key);
-    if (given && *given >= 0 && *given < vocabulary_.size()) id = static_cast<int32_t>(*given);
-    // What has a role in tokenizer_config.json is cut out of every text. The id that stands for a
-    // missing one may be a comma's.
-    return id >= 0 && IsAdded(id) ? id : -1;
-  }
-
-  bool IsAdded(int32_t id) const {
-    const TokenType type = vocabulary_.type(id);
-    return type == TokenType::kControl || type == TokenType::kUnknown ||
-           type == TokenType::kUserDefined;
-  }
-
-  OrderedJson AddedTokens() const {
-    OrderedJson added = OrderedJson::array();
-    for (int32_t id = 0; id < vocabulary_.size(); ++id) {
-      const std::string& text = vocabulary_.text(id);
-      if (!IsAdded(id) || text.empty() || vocabulary_.Find(text) != id) continue;
-      added.push_back({{"id", id},
-                       {"content", text},
-                       {"single_word", false},
-                       {"lstrip", false},
-                       {"rstrip", vocabulary_.StripsRight(id)},
-                       {"normalized", false},
-                       {"special", vocabulary_.type(id) != TokenType::kUserDefined}});
-    }
-    return added;
-  }
-
-  OrderedJson PostProcessor() const {
-    if (!add_bos() && !add_eos()) return nullptr;
-    OrderedJson single = OrderedJson::array(), pair = OrderedJson::array();
-    OrderedJson tokens = OrderedJson::object();
-    const auto add = [&](OrderedJson& sequence, int32_t id, int type) {
-      const std::string& text = vocabulary_.text(id);
-      sequence.push_back({{"SpecialToken", {{"id", text}, {"type_id", type}}}});
-      tokens[text] = {
-          {"id", text}, {"ids", OrderedJson::array({id})}, {"tokens", OrderedJson::array({text})}};
-    };
-    const auto text = [&](OrderedJson& sequence, const char* which, int type) {
-      if (add_bos()) add(sequence, vocabulary_.bos(), type);
-      sequence.push_back({{"Sequence", {{"id", which}, {"type_id", type}}}});
-      if (add_eos()) add(sequence, vocabulary_.eos(), type);
-    };
-    text(single, "A", 0);
-    text(pair, "A", 0);
-    text(pair, "B", 1);
-    return {{"type", "TemplateProcessing"},
-            {"single", single},
-            {"pair", pair},
-            {"special_tokens", tokens}};
-  }
-};
-
 // ---- Byte-level ----
 
-class ByteLevelWriter : public Writer {
+class ByteLevelWriter : public HfWriter {
  public:
   ByteLevelWriter(const Metadata& metadata, PreTokenizer pre_tokenizer, const std::string& source)
       // What bpe.cc assumes.
-      : Writer(metadata, {.bos = 11, .eos = 11, .add_bos = pre_tokenizer.add_bos()}, source),
+      : HfWriter(metadata, {.bos = 11, .eos = 11, .add_bos = pre_tokenizer.add_bos()}, source),
         pre_tokenizer_(std::move(pre_tokenizer)) {}
 
  protected:
@@ -271,10 +117,10 @@ class ByteLevelWriter : public Writer {
 
 // ---- SentencePiece ----
 
-class SpmWriter : public Writer {
+class SpmWriter : public HfWriter {
  public:
   SpmWriter(const Metadata& metadata, const std::string& source)
-      : Writer(metadata, {.bos = 1, .eos = 2, .unknown = 0, .add_bos = true}, source) {
+      : HfWriter(metadata, {.bos = 1, .eos = 2, .unknown = 0, .add_bos = true}, source) {
     add_space_ = metadata.Bool("tokenizer.ggml.add_space_prefix").value_or(true);
     const std::string* when = metadata.String("tokenizer.halftone.space_prefix");
     if (add_space_ && when != nullptr) scheme_ = *when == "first" ? "first" : "always";
@@ -380,15 +226,20 @@ class SpmWriter : public Writer {
   std::optional<std::string> scheme_;  // of Metaspace, where a space is not always added
 };
 
-std::unique_ptr<Writer> MakeWriter(const std::string& model, const Metadata& metadata,
-                                   const std::string& source) {
+std::unique_ptr<HfWriter> MakeWriter(const std::string& model, const Metadata& metadata,
+                                     const std::string& source) {
   if (model == "gpt2") {
     const std::string* pre = metadata.String("tokenizer.ggml.pre");
     return std::make_unique<ByteLevelWriter>(metadata, PreTokenizer(pre ? *pre : "default", source),
                                              source);
   }
   if (model == "llama") return std::make_unique<SpmWriter>(metadata, source);
-  FailUnsupported("{}: tokenizer.ggml.model '{}' is not supported", source, Printable(model));
+  if (model == "t5") return NewHfUnigramWriter(metadata, source);
+  if (model == "bert") return NewHfWordPieceWriter(metadata, source);
+  FailUnsupported(
+      "{}: a vocabulary of tokenizer.ggml.model '{}' has no form in tokenizer.json; keep the model "
+      "in a GGUF file",
+      source, Printable(model));
 }
 
 // One template, or several with names.
@@ -418,7 +269,7 @@ std::map<std::string, std::string> HfTokenizerDocuments(const Metadata& metadata
                                                         const std::string& source) {
   const std::string* model = metadata.String("tokenizer.ggml.model");
   if (model == nullptr || *model == "none") return {};
-  const std::unique_ptr<Writer> writer = MakeWriter(*model, metadata, source);
+  const std::unique_ptr<HfWriter> writer = MakeWriter(*model, metadata, source);
   const OrderedJson special = writer->SpecialTokens();
   OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                         {"clean_up_tokenization_spaces", false},

@@ -6,7 +6,6 @@
 
 #include <map>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -14,7 +13,9 @@
 #include "tests/testing/expect_error.h"
 #include "tests/testing/temp_folder.h"
 #include "tokenizer/base64.h"
+#include "tokenizer/hf_tokenizer_writer.h"
 #include "tokenizer/space_mark.h"
+#include "tokenizer/testing/ids.h"
 #include "tokenizer/tokenizer.h"
 
 namespace halftone {
@@ -26,13 +27,6 @@ const Json& Golden() {
   static const Json golden =
       ParseJson(ReadBytes(HALFTONE_SOURCE_DIR "/src/tokenizer/testdata/spm_golden.json"), "golden");
   return golden;
-}
-
-std::vector<int32_t> Ids(const std::string& text) {
-  std::istringstream numbers(text);
-  std::vector<int32_t> ids;
-  for (int32_t id; numbers >> id;) ids.push_back(id);
-  return ids;
 }
 
 void ExpectIds(const Tokenizer& tokenizer, const Json& expected, bool special = false) {
@@ -102,6 +96,67 @@ TEST(SpmModelSettingsTest, ComeFromTheConfiguration) {
 TEST(UnigramTest, EncodesAsTokenizersDoes) {
   const Json& kind = Golden()["unigram"];
   ExpectIds(*Make({{"tokenizer.json", kind["tokenizer"].dump()}}), kind["ids"], true);
+}
+
+// What is written of it is read as the same.
+TEST(UnigramTest, EncodesTheSameWhenWritten) {
+  const Json& kind = Golden()["unigram"];
+  const Metadata metadata =
+      TokenizerMetadataFromHf({{"tokenizer.json", kind["tokenizer"].dump()}}, 0, "folder");
+  ExpectIds(*Make(HfTokenizerDocuments(metadata, 128, "model.gguf")), kind["ids"], true);
+}
+
+// The vocabulary in a tokenizer.json, and what is written of that.
+TEST(WordPieceTest, IsReadAndWritten) {
+  Json vocabulary = Json::object();
+  for (const Json& token : Golden()["words"]["vocabulary"]) {
+    vocabulary[token.get<std::string>()] = vocabulary.size();
+  }
+  const auto special = [](const char* text) { return Json{{"SpecialToken", {{"id", text}}}}; };
+  Json added = Json::array();
+  for (const char* text : {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}) {
+    added.push_back({{"id", vocabulary[text]}, {"content", text}, {"special", true}});
+  }
+  Json file = {{"added_tokens", added},
+               {"normalizer", {{"type", "BertNormalizer"}, {"lowercase", true}}},
+               {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+               {"post_processor",
+                {{"type", "TemplateProcessing"},
+                 {"single", {special("[CLS]"), {{"Sequence", {{"id", "A"}}}}, special("[SEP]")}}}},
+               {"model",
+                {{"type", "WordPiece"},
+                 {"unk_token", "[UNK]"},
+                 {"continuing_subword_prefix", "##"},
+                 {"max_input_chars_per_word", 100},
+                 {"vocab", vocabulary}}}};
+  const auto read = [&] {
+    return TokenizerMetadataFromHf(
+        {{"tokenizer.json", file.dump()},
+         {"tokenizer_config.json", R"({"cls_token": "[CLS]", "sep_token": "[SEP]"})"}},
+        0, "folder");
+  };
+  const Metadata metadata = read();
+  EXPECT_EQ(*metadata.String("tokenizer.ggml.model"), "bert");
+  const auto tokenizer = Tokenizer::FromMetadata(metadata, "folder");
+  ExpectIds(*tokenizer, Golden()["words"]["ids"]);
+  EXPECT_EQ(tokenizer->Encode("", true), (std::vector<int32_t>{2, 3}));
+  // U+061D is punctuation since Unicode 14 only, which tokenizers does not know.
+  EXPECT_EQ(tokenizer->Encode("a\u061Db", false).size(), 1u);
+  const auto again = Make(HfTokenizerDocuments(metadata, 128, "model.gguf"));
+  ExpectIds(*again, Golden()["words"]["ids"]);
+  EXPECT_EQ(again->Encode("", true), (std::vector<int32_t>{2, 3}));
+
+  const auto refuses = [&](const std::string& part, const char* path, const Json& value) {
+    const Json whole = file;
+    file[Json::json_pointer(path)] = value;
+    ExpectError(Kind::kUnsupported, part, read);
+    file = whole;
+  };
+  refuses("normalizer 'Lowercase'", "/normalizer/type", "Lowercase");
+  refuses("clean_text 'false'", "/normalizer/clean_text", false);
+  refuses("pre-tokenizer 'Whitespace'", "/pre_tokenizer/type", "Whitespace");
+  refuses("max_input_chars_per_word '50'", "/model/max_input_chars_per_word", 50);
+  refuses("without one token before and one after", "/post_processor", nullptr);
 }
 
 // The vocabulary as llama.cpp's converter writes it.

@@ -14,9 +14,15 @@ struct TokenizerModel {
   std::unique_ptr<Tokenizer> (*create)(const Metadata& metadata, const std::string& source);
 };
 
-constexpr TokenizerModel kModels[] = {
-    {"gpt2", NewBpeTokenizer}, {"llama", NewSpmTokenizer}, {"gemma4", NewMergedSpmTokenizer},
-    {"t5", NewUgmTokenizer},   {"bert", NewWpmTokenizer},  {"rwkv", NewRwkvTokenizer}};
+constexpr TokenizerModel kModels[] = {{"gpt2", NewBpeTokenizer},
+                                      {"llama", NewSpmTokenizer},
+                                      {"gemma4", NewMergedSpmTokenizer},
+                                      {"t5", NewUgmTokenizer},
+                                      {"bert", NewWpmTokenizer},
+                                      {"rwkv", NewRwkvTokenizer},
+                                      {"plamo2", NewPlamoTokenizer},
+                                      {"hybriddna", NewDnaTokenizer},
+                                      {"whitespace", NewWhitespaceTokenizer}};
 
 // "<0x0A>" -> byte 0x0A; the text itself where it has another form.
 std::string DecodeByteToken(const std::string& text) {

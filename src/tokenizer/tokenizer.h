@@ -42,6 +42,9 @@ class Tokenizer {
   virtual bool add_bos() const = 0;
   // Whether generation ends at this token (eos, end of turn, end of message).
   virtual bool IsEndOfGeneration(int32_t id) const = 0;
+  // Whether no token stands behind the id: beyond the vocabulary, or an unused "[PADn]" at n, which
+  // makes a vocabulary as long as the embedding's rows are.
+  virtual bool IsPadding(int32_t id) const = 0;
 };
 
 // Translates tokenizer.json and tokenizer_config.json (empty if absent) to GGUF's tokenizer.ggml.*

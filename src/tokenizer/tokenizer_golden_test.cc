@@ -5,12 +5,12 @@
 
 #include <map>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "tests/testing/temp_folder.h"
+#include "tokenizer/testing/ids.h"
 #include "tokenizer/tokenizer.h"
 
 namespace halftone {
@@ -26,13 +26,6 @@ Metadata MetadataOf(const Json& kind) {
   return TokenizerMetadataFromHf({{"tokenizer.json", kind["tokenizer"].dump()},
                                   {"tokenizer_config.json", kind["tokenizer_config"].dump()}},
                                  kind["vocab_size"], "folder");
-}
-
-std::vector<int32_t> Ids(const std::string& text) {
-  std::istringstream numbers(text);
-  std::vector<int32_t> ids;
-  for (int32_t id; numbers >> id;) ids.push_back(id);
-  return ids;
 }
 
 class TokenizerGoldenTest : public testing::TestWithParam<size_t> {

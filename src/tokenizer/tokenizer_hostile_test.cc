@@ -41,7 +41,7 @@ class HostileMetadata : public testing::Test {
 
 TEST_F(HostileMetadata, MissingOrUnknown) {
   Refuses(Kind::kFormat, "tokenizer.ggml.model is missing", Metadata());
-  for (const char* model : {"plamo2", "hybriddna", "whitespace", "none", "", "a\nb"}) {
+  for (const char* model : {"plamo3", "none", "", "a\nb"}) {
     Refuses(Kind::kUnsupported, "is not supported", bpe_,
             [&](Metadata& m) { m.Set("tokenizer.ggml.model", std::string(model)); });
   }

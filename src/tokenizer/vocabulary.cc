@@ -235,6 +235,11 @@ int32_t Vocabulary::Find(std::string_view text) const {
 
 int32_t Vocabulary::FindByte(uint8_t byte) const { return Find(fmt::format("<0x{:02X}>", byte)); }
 
+bool Vocabulary::IsPadding(int32_t id) const {
+  if (!Contains(id)) return true;
+  return types_[id] == TokenType::kUnused && texts_[id] == fmt::format("[PAD{}]", id);
+}
+
 bool Vocabulary::IsEndOfGeneration(int32_t id) const {
   return Contains(id) && ends_generation_[id];
 }

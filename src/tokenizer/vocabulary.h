@@ -74,6 +74,8 @@ class Vocabulary {
   bool add_bos() const { return add_bos_; }
   bool add_eos() const { return add_eos_; }
   bool IsEndOfGeneration(int32_t id) const;
+  // As Tokenizer::IsPadding.
+  bool IsPadding(int32_t id) const;
   // Whether white space after the token belongs to it.
   bool StripsRight(int32_t id) const { return strips_right_[id]; }
 

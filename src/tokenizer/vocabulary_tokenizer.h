@@ -26,6 +26,7 @@ class VocabularyTokenizer : public Tokenizer {
   int32_t eos() const override { return vocabulary_.eos(); }
   bool add_bos() const override { return vocabulary_.add_bos(); }
   bool IsEndOfGeneration(int32_t id) const override { return vocabulary_.IsEndOfGeneration(id); }
+  bool IsPadding(int32_t id) const override { return vocabulary_.IsPadding(id); }
 
  protected:
   // Scratch memory of one Encode call, in whatever form the algorithm wants.
@@ -61,6 +62,14 @@ std::unique_ptr<Tokenizer> NewUgmTokenizer(const Metadata& metadata, const std::
 
 // "bert": word pieces (wpm.cc).
 std::unique_ptr<Tokenizer> NewWpmTokenizer(const Metadata& metadata, const std::string& source);
+
+// "plamo2": the largest sum of scores, with bytes (plamo.cc).
+std::unique_ptr<Tokenizer> NewPlamoTokenizer(const Metadata& metadata, const std::string& source);
+
+// "hybriddna" and "whitespace": pairs within segments (segmented.cc).
+std::unique_ptr<Tokenizer> NewDnaTokenizer(const Metadata& metadata, const std::string& source);
+std::unique_ptr<Tokenizer> NewWhitespaceTokenizer(const Metadata& metadata,
+                                                  const std::string& source);
 
 // "rwkv": the longest token first (rwkv.cc).
 std::unique_ptr<Tokenizer> NewRwkvTokenizer(const Metadata& metadata, const std::string& source);

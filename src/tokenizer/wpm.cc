@@ -7,7 +7,9 @@
 // token. In GGUF a token that begins a word has U+2581 before it, and one that goes on has no "##".
 // Around a text stand the tokens bos ("[CLS]") and separator ("[SEP]").
 //
-// Punctuation is that of today's Unicode, as in llama.cpp; tokenizers knows that of an older one.
+// Punctuation is that of today's Unicode, as in llama.cpp. With tokenizer.halftone.unicode_8, which
+// a tokenizer.json becomes, it is that of Unicode 8, as in tokenizers, and so are accents and
+// control characters. llama.cpp ignores the key.
 //
 // Source: BertNormalizer, BertPreTokenizer and WordPiece in github.com/huggingface/tokenizers.
 
@@ -21,6 +23,7 @@
 #include "tokenizer/space_mark.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/vocabulary_tokenizer.h"
+#include "tokenizer/younger_characters.h"
 
 namespace halftone {
 namespace {
@@ -70,13 +73,33 @@ void AppendBase(char32_t code, std::string& out) {
   AppendUtf8(code, out);
 }
 
+// Replaces what Unicode 8 does not know, or knows as another kind, by a character of as many bytes
+// that it knows so.
+void ReplaceYoungerCharacters(std::string& text) {
+  constexpr const char* kLetters[] = {"", "", "\u00AA", "\u3042", "\U00010000"};
+  constexpr const char* kMarks[] = {"", "", "\u00A7", "\u2020", "\U00010100"};
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Char c = DecodeUtf8(text, at);
+    const auto bytes = static_cast<size_t>(c.bytes);
+    const auto* after =
+        std::ranges::upper_bound(kYoungerCharacters, c.code, {}, &CharacterRange::first);
+    if (c.code == 0x166D || c.code == 0x111C9) {
+      text.replace(at, bytes, kMarks[bytes]);
+    } else if (after != std::begin(kYoungerCharacters) && c.code <= std::prev(after)->last) {
+      text.replace(at, bytes, kLetters[bytes]);
+    }
+    at += bytes;
+  }
+}
+
 class WpmTokenizer : public VocabularyTokenizer {
  public:
   WpmTokenizer(const Metadata& metadata, const std::string& source)
       : VocabularyTokenizer(metadata, {.bos = 101, .unknown = 100, .add_bos = true}, source),
         lowercase_(metadata.Bool("tokenizer.ggml.normalizer.lowercase").value_or(true)),
         strip_accents_(
-            metadata.Bool("tokenizer.ggml.normalizer.strip_accents").value_or(lowercase_)) {
+            metadata.Bool("tokenizer.ggml.normalizer.strip_accents").value_or(lowercase_)),
+        unicode_8_(metadata.Bool("tokenizer.halftone.unicode_8").value_or(false)) {
     const int64_t separator = metadata.Int("tokenizer.ggml.seperator_token_id").value_or(102);
     if (separator >= 0 && separator < vocabulary_.size()) {
       separator_ = static_cast<int32_t>(separator);
@@ -93,6 +116,8 @@ class WpmTokenizer : public VocabularyTokenizer {
 
   std::vector<int32_t> Encode(std::string_view text, bool special) const override {
     std::vector<int32_t> ids = VocabularyTokenizer::Encode(text, special);
+    // Whatever add_eos_token says: the separator is what ends a text.
+    if (special && vocabulary_.add_eos()) ids.pop_back();
     if (special && separator_ >= 0) ids.push_back(separator_);
     return ids;
   }
@@ -113,6 +138,8 @@ class WpmTokenizer : public VocabularyTokenizer {
   std::string DecodeText(const std::string& text) const override { return MarksToSpaces(text); }
 
  private:
+  // The text in characters that PCRE2 knows, as kinds that the vocabulary's maker knows.
+  void SetSubject(WpmWorkspace& w) const;
   void Remove(const Regex& what, WpmWorkspace& w) const;
   template <class Append>
   static void MapCharacters(WpmWorkspace& w, const Append& append);
@@ -121,6 +148,7 @@ class WpmTokenizer : public VocabularyTokenizer {
 
   const bool lowercase_;
   const bool strip_accents_;
+  const bool unicode_8_;
   int32_t separator_ = -1;
   const Regex control_{kControl};
   const Regex accents_{kAccents};
@@ -129,10 +157,15 @@ class WpmTokenizer : public VocabularyTokenizer {
   ByteTrie goes_on_;  // tokens within one
 };
 
+void WpmTokenizer::SetSubject(WpmWorkspace& w) const {
+  w.subject = w.text;
+  if (unicode_8_) ReplaceYoungerCharacters(w.subject);
+  ReplaceNewerCharacters(w.subject);
+}
+
 // Takes whatever matches out of the text.
 void WpmTokenizer::Remove(const Regex& what, WpmWorkspace& w) const {
-  w.subject = w.text;
-  ReplaceNewerCharacters(w.subject);
+  SetSubject(w);
   std::string left;
   size_t at = 0;
   while (const auto match = w.matcher.Find(what, w.subject, at)) {
@@ -202,8 +235,7 @@ void WpmTokenizer::EncodeFragment(std::string_view text, bool, Workspace& worksp
     Remove(accents_, w);
   }
   if (lowercase_) MapCharacters(w, jinja::AppendLower);
-  w.subject = w.text;
-  ReplaceNewerCharacters(w.subject);
+  SetSubject(w);
   size_t at = 0;
   while (const auto match = w.matcher.Find(words_, w.subject, at)) {
     EncodeRun(std::string_view(w.text).substr(match->begin, match->end - match->begin), ids);

@@ -53,6 +53,77 @@ TEST_F(RunTest, GreedyTextIsTheSameEveryTime) {
   EXPECT_TRUE(Text({"--temp", "0", "--threads", "1"}) == text);
 }
 
+// Rows without a token are never chosen, however large their logits.
+TEST_F(RunTest, NeverGeneratesPadding) {
+  TinyModel padded;
+  padded.padding = 61;
+  const std::string file = Write("padded.gguf", padded.Bytes());
+  const Npy logits = Logits(file, "1,5,9");
+  ASSERT_EQ(logits.shape[1], TinyModel::kVocabulary + 61);
+  EXPECT_GE(std::ranges::max_element(logits.values) - logits.values.begin(),
+            TinyModel::kVocabulary);
+  for (const Arguments& sampling : {Arguments{"--temp", "0"},
+                                    {"--seed", "5"},
+                                    {"--temp", "3", "--top-k", "0", "--top-p", "1"}}) {
+    Arguments arguments = {"run", file, "-p", "the wing", "-n", "24"};
+    arguments.insert(arguments.end(), sampling.begin(), sampling.end());
+    const Finished run = Halftone(arguments);
+    EXPECT_EQ(run.code, 0) << run.err;
+    EXPECT_EQ(run.out, Text(sampling));
+  }
+}
+
+// Tokens without rows have no meaning at all.
+TEST_F(RunTest, RefusesTokensWithoutRows) {
+  TinyModel cut;
+  cut.padding = -7;
+  const std::string file = Write("cut.gguf", cut.Bytes());
+  for (const Arguments& arguments : {Arguments{"run", file, "-p", "x"},
+                                     {"tokenize", file, "--text", "x"},
+                                     {"evaluate", file, "--text", text_},
+                                     {"quantize", file, "--grid", "q8_0", "-o", Path("o.gguf")},
+                                     {"convert", file, "-o", Path("o.gguf")},
+                                     {"imatrix", file, "--text", text_, "-o", Path("o.gguf")}}) {
+    const Finished run = Halftone(arguments);
+    EXPECT_EQ(run.code, 1) << arguments[0];
+    EXPECT_THAT(run.err, HasSubstr("the tokenizer has 304 tokens but the embedding only 297 rows"))
+        << arguments[0];
+  }
+  EXPECT_FALSE(Exists("o.gguf"));
+}
+
+// Settings that do not go with the tensors: who runs or rewrites the model says which.
+TEST_F(RunTest, RefusesShapesThatDisagreeWithTheSettings) {
+  const auto refuses = [&](const std::string& file, const std::string& part) {
+    for (const Arguments& arguments : {Arguments{"run", file, "-p", "x"},
+                                       {"evaluate", file, "--text", text_},
+                                       {"quantize", file, "--grid", "q8_0", "-o", Path("o.gguf")},
+                                       {"convert", file, "-o", Path("o.gguf")}}) {
+      const Finished run = Halftone(arguments);
+      EXPECT_EQ(run.code, 1) << arguments[0];
+      EXPECT_THAT(run.err, HasSubstr(part)) << arguments[0];
+    }
+    EXPECT_THAT(Halftone({"inspect", file}).out, HasSubstr(part));
+    EXPECT_FALSE(Exists("o.gguf"));
+  };
+  TinyModel model;
+  model.layers = 2;
+  std::string bytes = model.Bytes();
+  const auto set = [&](std::string text, const std::string& key, uint32_t value) {
+    const size_t at = text.find("llama." + key) + 6 + key.size() + 4;  // after the type
+    std::memcpy(text.data() + at, &value, sizeof value);
+    return text;
+  };
+  refuses(Write("a.gguf", set(bytes, "feed_forward_length", 128)),
+          "'blk.0.ffn_gate.weight' has shape [256, 256], expected [128, 256]");
+  refuses(Write("b.gguf", set(bytes, "attention.head_count_kv", 4)),
+          "'blk.0.attn_k.weight' has shape [128, 256], expected [256, 256]");
+  refuses(Write("c.gguf", set(bytes, "embedding_length", 512)), "by the model's settings");
+  // A model that would run, without its second layer.
+  refuses(Write("d.gguf", set(bytes, "block_count", 1)),
+          "lies in layer 1, but the model's settings count 1");
+}
+
 TEST_F(RunTest, TheSeedDecidesTheText) {
   const std::string text = Text({"--seed", "1"});
   EXPECT_TRUE(Text({"--seed", "1"}) == text);

@@ -28,6 +28,8 @@ struct TinyModel {
   bool chat_template = true;
   // Makes all tokens equally likely, for values that are known without running anything.
   bool uniform = false;
+  // Rows of the embedding and of the output beyond the tokens', whose logits are the largest.
+  int64_t padding = 0;
 
   static constexpr int64_t kContext = 256;
 
@@ -50,9 +52,9 @@ struct TinyModel {
   // The tensors' names and shapes, outermost dimension first.
   std::vector<std::pair<std::string, std::vector<int64_t>>> Tensors() const {
     std::vector<std::pair<std::string, std::vector<int64_t>>> tensors = {
-        {"token_embd", {kVocabulary, width}},
+        {"token_embd", {kVocabulary + padding, width}},
         {"output_norm", {width}},
-        {"output", {kVocabulary, width}}};
+        {"output", {kVocabulary + padding, width}}};
     for (int64_t layer = 0; layer < layers; ++layer) {
       const std::string prefix = "blk." + std::to_string(layer) + ".";
       tensors.push_back({prefix + "attn_norm", {width}});
@@ -78,6 +80,9 @@ struct TinyModel {
     for (float& value : values) {
       value = (static_cast<float>(random() % 65536) - 32767.5f) * 0x1p-18f;
       if (uniform && name == "output") value = 0;
+    }
+    for (size_t i = kVocabulary * width; i < values.size() && name == "output"; ++i) {
+      values[i] *= 1000;
     }
     return values;
   }

@@ -3,8 +3,8 @@
 // Reads a JSON object a line and answers each with a line:
 //
 //   {"tokenizer": PATH}                  -> {}; a GGUF file, or a folder with tokenizer files,
-//   which
-//                                           the next questions are about
+//                                           which the next questions are about
+//   {"write": true}                      -> {"files": {NAME: TEXT}}; as a folder's
 //   {"text": TEXT, "special": BOOL}      -> {"ids": [...]}
 //   {"template": TEXT, "context": {...}} -> {"text": TEXT}
 //
@@ -21,6 +21,7 @@
 #include "base/mapped_file.h"
 #include "container/container.h"
 #include "tokenizer/chat_template.h"
+#include "tokenizer/hf_tokenizer_writer.h"
 #include "tokenizer/tokenizer.h"
 
 namespace halftone {
@@ -28,39 +29,46 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::unique_ptr<Tokenizer> OpenTokenizer(const fs::path& path) {
-  if (!fs::is_directory(path)) {
-    return Tokenizer::FromMetadata(OpenCheckpoint(path).metadata, path.string());
-  }
+Metadata MetadataAt(const fs::path& path) {
+  if (!fs::is_directory(path)) return OpenCheckpoint(path).metadata;
   std::map<std::string, std::string> documents;
   for (const char* name :
        {"config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"}) {
     if (fs::exists(path / name)) documents[name] = ReadTextFile(path / name);
   }
-  return Tokenizer::FromMetadata(TokenizerMetadataFromHf(documents, 0, path.string()),
-                                 path.string());
+  return TokenizerMetadataFromHf(documents, 0, path.string());
 }
 
-OrderedJson Answer(const OrderedJson& question, std::unique_ptr<Tokenizer>& tokenizer) {
+struct State {
+  Metadata metadata;
+  std::unique_ptr<Tokenizer> tokenizer;
+};
+
+OrderedJson Answer(const OrderedJson& question, State& state) {
   OrderedJson answer = OrderedJson::object();
   if (question.contains("tokenizer")) {
-    tokenizer = OpenTokenizer(question["tokenizer"].get<std::string>());
+    const auto path = question["tokenizer"].get<std::string>();
+    state.metadata = MetadataAt(path);
+    state.tokenizer = Tokenizer::FromMetadata(state.metadata, path);
+  } else if (question.contains("write")) {
+    answer["files"] = HfTokenizerDocuments(state.metadata, 512, "tokenizer");
   } else if (question.contains("template")) {
     answer["text"] =
         RenderChatTemplate(question["template"].get<std::string>(), question["context"]);
   } else {
-    if (!tokenizer) FailUsage("no tokenizer was named");
-    answer["ids"] = tokenizer->Encode(question["text"].get<std::string>(), question["special"]);
+    if (!state.tokenizer) FailUsage("no tokenizer was named");
+    answer["ids"] =
+        state.tokenizer->Encode(question["text"].get<std::string>(), question["special"]);
   }
   return answer;
 }
 
 int Run() {
-  std::unique_ptr<Tokenizer> tokenizer;
+  State state;
   for (std::string line; std::getline(std::cin, line);) {
     OrderedJson answer;
     try {
-      answer = Answer(OrderedJson::parse(line), tokenizer);
+      answer = Answer(OrderedJson::parse(line), state);
     } catch (const Error& error) {
       answer["error"] = error.what();
     }

@@ -17,7 +17,7 @@ import unittest
 
 import sentencepiece
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
-                        trainers)
+                        processors, trainers)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COUNT = int(os.environ.get("HALFTONE_TEXTS", 2000))
@@ -157,6 +157,25 @@ def unigram_json(model, folder):
     return tokenizer
 
 
+def word_pieces(folder, **options):
+    """Trained word pieces as BERT's tokenizer has them."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(**options)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=8000, show_progress=False,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.train_from_iterator(sample(20000), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(
+        {"cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]"}))
+    return tokenizer
+
+
 def unlike_names(text, *_):
     return "<0x0A>" in text
 
@@ -221,6 +240,58 @@ class TokenizersTest(unittest.TestCase):
         self.compare(self.folder,
                      lambda text: tokenizer.encode(text, add_special_tokens=False).ids, True,
                      unlike_names)
+
+    def test_word_pieces(self):
+        for options in ({}, {"lowercase": False}, {"strip_accents": False},
+                        {"lowercase": False, "strip_accents": True}):
+            with self.subTest(**options):
+                print(f"  {options}:")
+                self.compare_tokenizers(self.folder, word_pieces(self.folder, **options))
+
+    def compare_written(self, ids, special, as_good=lambda text, a, b: False):
+        """What is written of a folder's vocabulary gives tokenizers the same ids again."""
+        with Answers(self.folder) as answers:
+            written = answers.ask(write=True)["files"]["tokenizer.json"]
+        again = Tokenizer.from_str(written)
+        again.encode_special_tokens = not special
+        unlike = ties = 0
+        for text in texts(COUNT):
+            expected, got = ids(text), again.encode(text, add_special_tokens=special).ids
+            if expected != got and as_good(text, expected, got):
+                ties += 1
+            elif expected != got:
+                unlike += 1
+                if unlike <= 3:
+                    print(f"  {text!r}\n    original {expected}\n    written  {got}")
+        print(f"  {self.id().split('.')[-1]}: {COUNT} texts, {unlike} differences, {ties} ties",
+              flush=True)
+        self.assertEqual(unlike, 0)
+
+    def test_written_word_pieces(self):
+        tokenizer = word_pieces(self.folder)
+        for special in (False, True):
+            tokenizer.encode_special_tokens = not special
+            self.compare_written(
+                lambda text: tokenizer.encode(text, add_special_tokens=special).ids, special)
+
+    def test_written_unigram(self):
+        for fallback in (True, False):
+            for rules, merge in (("identity", False), ("identity", True), ("nmt_nfkc", True)):
+                with self.subTest(fallback=fallback, rules=rules, merge=merge):
+                    model = train_sentencepiece(
+                        self.folder, model_type="unigram", byte_fallback=fallback,
+                        normalization_rule_name=rules, remove_extra_whitespaces=merge)
+                    print(f"  byte fallback {fallback}, {rules}, merged spaces {merge}:")
+
+                    # Sums of equal scores in another order; the spelled names of bytes and of
+                    # control tokens, which tokenizers takes for them; NFKC over two characters
+                    # that are one grapheme, which tokenizers' character map sees as one.
+                    def as_good(text, a, b):
+                        sums = [sum(map(model.get_score, ids)) for ids in (a, b)]
+                        return (abs(sums[0] - sums[1]) < 1e-3 or "<0x0A>" in text
+                                or "s>" in text or rules == "nmt_nfkc" and not text.isascii())
+
+                    self.compare_written(model.encode, False, as_good)
 
     def test_tokenizer_model(self):
         for kind in ("bpe", "unigram"):
