@@ -33,6 +33,7 @@ class NoTokenizer : public Tokenizer {
   int32_t eos() const override { return -1; }
   bool add_bos() const override { return false; }
   bool IsEndOfGeneration(int32_t) const override { return false; }
+  bool IsPadding(int32_t) const override { return false; }
 
   [[noreturn]] void Fail() const { FailUnsupported("{}: the model has no tokenizer", source_); }
 

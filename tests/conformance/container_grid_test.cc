@@ -14,24 +14,11 @@
 
 #include "container/container.h"
 #include "grid/grouped.h"
+#include "tests/testing/round_trip.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
 namespace {
-
-// Any bytes are some blocks, as long as zeros are codes: containers must not look into them.
-std::vector<uint8_t> RandomBlocks(const TensorPlan& tensor, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<uint8_t> bytes(tensor.bytes());
-  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
-  const GroupedSpec* spec = tensor.grid->grouped;
-  if (spec == nullptr || spec->levels != GroupedLevels::kInteger || spec->symmetric) return bytes;
-  const auto zero = static_cast<size_t>(ScaleBytes(spec->scale));
-  for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(tensor.grid->bytes)) {
-    bytes[at + zero] &= static_cast<uint8_t>((1 << spec->bits) - 1);
-  }
-  return bytes;
-}
 
 // Shapes with one, two and three dimensions, and one without elements. Grids of parameters are for
 // linear layers: matrices.
@@ -61,7 +48,10 @@ void RoundTrip(const Container& container, const CheckpointPlan& plan) {
   std::vector<std::vector<uint8_t>> data;
   const auto writer = container.create(path, plan);
   for (const TensorPlan& tensor : plan.tensors) {
-    data.push_back(RandomBlocks(tensor, static_cast<uint32_t>(data.size())));
+    data.push_back(
+        RandomBlocks(*tensor.grid,
+                     static_cast<int64_t>(tensor.bytes()) / tensor.grid->bytes * tensor.grid->block,
+                     static_cast<uint32_t>(data.size())));
     writer->Append(data.back());
   }
   EXPECT_FALSE(std::filesystem::exists(path));

@@ -15,15 +15,21 @@
 
 namespace halftone {
 
-// Any blocks: all codes and scales, zeros that codes can have.
+// Any blocks: all codes and scales, zeros that codes can have, floats of 8 bits that are numbers.
 inline std::vector<uint8_t> RandomBlocks(const Grid& grid, int64_t n, uint32_t seed) {
   std::mt19937 random(seed);
   std::vector<uint8_t> blocks(grid.RowBytes(n));
   for (uint8_t& byte : blocks) byte = static_cast<uint8_t>(random());
-  if (grid.grouped != nullptr && !grid.grouped->symmetric) {
-    const int at = ScaleBytes(grid.grouped->scale);
-    for (size_t i = 0; i < blocks.size(); i += static_cast<size_t>(grid.bytes)) {
-      blocks[i + at] = static_cast<uint8_t>(blocks[i + at] & ((1 << grid.grouped->bits) - 1));
+  const GroupedSpec* spec = grid.grouped;
+  if (spec == nullptr) return blocks;
+  const auto header = static_cast<size_t>(ScaleBytes(spec->scale));
+  const auto each = static_cast<size_t>(grid.bytes);
+  for (size_t block = 0; block < blocks.size(); block += each) {
+    uint8_t* codes = blocks.data() + block + header;
+    if (!spec->symmetric) codes[0] &= static_cast<uint8_t>((1 << spec->bits) - 1);
+    if (spec->levels != GroupedLevels::kE4m3) continue;
+    for (size_t i = 0; i < each - header; ++i) {
+      if ((codes[i] & 127) == 127) codes[i] ^= 1;
     }
   }
   return blocks;

@@ -39,15 +39,16 @@ void CpuOps::RmsNorm(const float* x, const float* weight, float eps, int64_t tok
 const CpuOps::RopeTable& CpuOps::TableFor(const Rotation& rotation,
                                           std::span<const int64_t> positions) {
   const std::span<const float> inverse_frequency = rotation.inverse_frequency;
-  for (const RopeTable& table : rope_tables_) {
+  RopeTables& known = inverse_frequency.empty() || inverse_frequency[0] >= 0 ? forth_ : back_;
+  for (const RopeTable& table : known.tables) {
     if (std::ranges::equal(table.positions, positions) &&
         std::ranges::equal(table.inverse_frequency, inverse_frequency) &&
         table.magnitude == rotation.magnitude) {
       return table;
     }
   }
-  RopeTable& table = rope_tables_[oldest_rope_table_];
-  oldest_rope_table_ = (oldest_rope_table_ + 1) % rope_tables_.size();
+  RopeTable& table = known.tables[known.oldest];
+  known.oldest = (known.oldest + 1) % known.tables.size();
   const auto pairs = static_cast<int64_t>(inverse_frequency.size());
   table.inverse_frequency.assign(inverse_frequency.begin(), inverse_frequency.end());
   table.magnitude = rotation.magnitude;

@@ -160,9 +160,12 @@ class CpuOps : public Ops {
   int64_t bf16_floats_ = 0;
   std::vector<float> ordered_;
   std::vector<float> head_keys_, head_values_;  // of AttentionBack, [tokens, heads, head_dim]
-  // Some models turn their local and global layers at different speeds, and training all back.
-  std::array<RopeTable, 4> rope_tables_;
-  size_t oldest_rope_table_ = 0;
+  // Two, since some models turn their local and global layers at different speeds.
+  struct RopeTables {
+    std::array<RopeTable, 2> tables;
+    size_t oldest = 0;
+  };
+  RopeTables forth_, back_;  // of negative frequencies: those of training
 };
 
 template <class Body>
