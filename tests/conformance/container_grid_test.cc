@@ -14,16 +14,19 @@
 
 #include "container/container.h"
 #include "grid/grouped.h"
+#include "tests/testing/round_trip.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
 namespace {
 
-// Any bytes are some blocks, as long as zeros are codes: containers must not look into them.
+// Any bytes are some blocks, as long as zeros are codes and codes are numbers: containers must not
+// look into them for more.
 std::vector<uint8_t> RandomBlocks(const TensorPlan& tensor, uint32_t seed) {
   std::mt19937 random(seed);
   std::vector<uint8_t> bytes(tensor.bytes());
   for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+  LeaveOutNan(*tensor.grid, bytes);
   const GroupedSpec* spec = tensor.grid->grouped;
   if (spec == nullptr || spec->levels != GroupedLevels::kInteger || spec->symmetric) return bytes;
   const auto zero = static_cast<size_t>(ScaleBytes(spec->scale));

@@ -15,11 +15,22 @@
 
 namespace halftone {
 
+// Takes the codes of E4M3 that are no number, which readers refuse, out of blocks of such codes.
+inline void LeaveOutNan(const Grid& grid, std::vector<uint8_t>& blocks) {
+  if (grid.grouped == nullptr || grid.grouped->levels != GroupedLevels::kE4m3) return;
+  const int first = grid.bytes - grid.block;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const bool code = static_cast<int>(i % static_cast<size_t>(grid.bytes)) >= first;
+    if (code && (blocks[i] & 127) == 127) --blocks[i];
+  }
+}
+
 // Any blocks: all codes and scales, zeros that codes can have.
 inline std::vector<uint8_t> RandomBlocks(const Grid& grid, int64_t n, uint32_t seed) {
   std::mt19937 random(seed);
   std::vector<uint8_t> blocks(grid.RowBytes(n));
   for (uint8_t& byte : blocks) byte = static_cast<uint8_t>(random());
+  LeaveOutNan(grid, blocks);
   if (grid.grouped != nullptr && !grid.grouped->symmetric) {
     const int at = ScaleBytes(grid.grouped->scale);
     for (size_t i = 0; i < blocks.size(); i += static_cast<size_t>(grid.bytes)) {
