@@ -169,8 +169,9 @@ TEST(AdapterTest, TargetsAreLayersOfTheModel) {
     EXPECT_EQ(adapter.parts[1].name, "blk.1.attn_q.weight");
   }
   EXPECT_EQ(MakeAdapter(model->weights, {4, 8, {}, 1}).parts.size(), 14u);
-  ExpectError(Error::Kind::kUsage, "no linear layer 'q_pro'",
-              [&] { MakeAdapter(model->weights, {4, 8, {"q_pro"}, 1}); });
+  ExpectError(Error::Kind::kUsage, "no linear layer 'q_pro'", [&] {
+    MakeAdapter(model->weights, {4, 8, {"q_pro"}, 1});
+  });
 }
 
 }  // namespace

@@ -8,8 +8,12 @@
 namespace halftone {
 namespace {
 
-// Tokens whose logits exist together.
-constexpr int64_t kHeadTokens = 128;
+// Tokens whose logits exist together: as many as 64 MB hold, since the output matrix is decoded
+// anew for each such block.
+int64_t HeadTokens(const Hyperparameters& p) {
+  constexpr int64_t kFloats = 16 << 20;
+  return std::clamp<int64_t>(kFloats / p.vocabulary, 32, 512);
+}
 
 // Floats for each token of a workspace, and of the pass's own buffers; both roughly in the order of
 // their members.
@@ -32,7 +36,7 @@ uint64_t TrainingPass::Bytes(const Hyperparameters& p, const TrainingPassOptions
       static_cast<uint64_t>(p.width) * (static_cast<uint64_t>(p.layers) + 1 + layers) +
       static_cast<uint64_t>(6 * p.width + 3 * p.feed_forward + 4 * query + 4 * key);
   const uint64_t head =
-      static_cast<uint64_t>(kHeadTokens * p.vocabulary) * (p.output_softcap > 0 ? 2 : 1);
+      static_cast<uint64_t>(HeadTokens(p) * p.vocabulary) * (p.output_softcap > 0 ? 2 : 1);
   return 4 * (each * static_cast<uint64_t>(options.max_tokens) + head);
 }
 
@@ -57,8 +61,8 @@ TrainingPass::TrainingPass(const ModelWeights& model, std::shared_ptr<Ops> ops,
   for (auto* buffer : {&inner_back_, &gate_back_, &up_back_}) *buffer = of(p_.feed_forward);
   for (auto* buffer : {&attended_back_, &query_back_}) *buffer = of(query);
   for (auto* buffer : {&key_back_, &value_back_}) *buffer = of(key);
-  logits_ = ops_->Allocate(kHeadTokens * p_.vocabulary);
-  if (p_.output_softcap > 0) capped_ = ops_->Allocate(kHeadTokens * p_.vocabulary);
+  logits_ = ops_->Allocate(HeadTokens(p_) * p_.vocabulary);
+  if (p_.output_softcap > 0) capped_ = ops_->Allocate(HeadTokens(p_) * p_.vocabulary);
 }
 
 void TrainingPass::Begin(const TrainingBatch& batch) {
@@ -138,8 +142,9 @@ double TrainingPass::Head(const TrainingBatch& batch, float factor) {
                 scored_normed_.get());
   losses_.resize(static_cast<size_t>(count));
   // Each row of scored_normed_ makes place for its derivatives.
-  for (int64_t begin = 0; begin < count; begin += kHeadTokens) {
-    const int64_t n = std::min(kHeadTokens, count - begin), size = n * p_.vocabulary;
+  const int64_t together = HeadTokens(p_);
+  for (int64_t begin = 0; begin < count; begin += together) {
+    const int64_t n = std::min(together, count - begin), size = n * p_.vocabulary;
     float* rows = scored_normed_.get() + begin * width;
     MultiplyHead(m_, *ops_, rows, n, logits_.get());
     if (capped_ != nullptr) std::copy_n(logits_.get(), size, capped_.get());

@@ -20,9 +20,7 @@ constexpr int kFour = 4;
 // cache.
 constexpr int64_t kStretch = 1024;
 
-HT_INLINE __m512bh Load(const uint16_t* x) {
-  return reinterpret_cast<__m512bh>(_mm512_loadu_si512(x));
-}
+HT_INLINE __m512bh Load(const void* x) { return reinterpret_cast<__m512bh>(_mm512_loadu_si512(x)); }
 
 HT_INLINE __m256i Rounded(__m512 x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
 
@@ -40,7 +38,7 @@ void Round(const float* x, int64_t n, uint16_t* y) {
 }
 
 template <int T, int R>
-HT_INLINE void DotTile(const uint16_t* w, const uint16_t* x, int64_t stride, int64_t length,
+HT_INLINE void DotTile(const uint8_t* w, const uint16_t* x, int64_t stride, int64_t length,
                        bool add, float* y, int64_t y_stride) {
   __m512 sums[T][R];
   for (int t = 0; t < T; ++t) {
@@ -49,7 +47,7 @@ HT_INLINE void DotTile(const uint16_t* w, const uint16_t* x, int64_t stride, int
   for (int64_t i = 0; i < length; i += kBf16Vector) {
     __m512bh wv[R];
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) wv[r] = Load(w + r * stride + i);
+    for (int r = 0; r < R; ++r) wv[r] = Load(w + 2 * (r * stride + i));
 #pragma GCC unroll 6
     for (int t = 0; t < T; ++t) {
       const __m512bh xv = Load(x + t * stride + i);
@@ -67,22 +65,23 @@ HT_INLINE void DotTile(const uint16_t* w, const uint16_t* x, int64_t stride, int
 }
 
 template <int T>
-void DotTokens(const uint16_t* w, int64_t rows, const uint16_t* x, int64_t stride, float* y,
+void DotTokens(const uint8_t* w, int64_t rows, const uint16_t* x, int64_t stride, float* y,
                int64_t y_stride) {
   for (int64_t i = 0; i < stride; i += kStretch) {
     const int64_t length = std::min(kStretch, stride - i);
     int64_t r = 0;
     for (; r + kFour <= rows; r += kFour) {
-      DotTile<T, kFour>(w + r * stride + i, x + i, stride, length, i > 0, y + r, y_stride);
+      DotTile<T, kFour>(w + 2 * (r * stride + i), x + i, stride, length, i > 0, y + r, y_stride);
     }
     for (; r < rows; ++r) {
-      DotTile<T, 1>(w + r * stride + i, x + i, stride, length, i > 0, y + r, y_stride);
+      DotTile<T, 1>(w + 2 * (r * stride + i), x + i, stride, length, i > 0, y + r, y_stride);
     }
   }
 }
 
-void DotPanel(const uint16_t* w, int64_t rows, const uint16_t* x, int64_t tokens, int64_t stride,
+void DotPanel(const void* weights, int64_t rows, const uint16_t* x, int64_t tokens, int64_t stride,
               float* y, int64_t y_stride) {
+  const auto* w = static_cast<const uint8_t*>(weights);
   int64_t t = 0;
   const auto run = [&]<int T>() {
     for (; t + T <= tokens; t += T) {

@@ -22,10 +22,11 @@ struct Bf16Ops {
   // y[i] = x[i] rounded, i < n; zeros up to a whole vector.
   void (*round)(const float* x, int64_t n, uint16_t* y);
 
+  // w need not be aligned:
   // y[t * y_stride + r] = sum_i x[t * stride + i] * w[r * stride + i] of rows of `stride` numbers,
   // a whole number of vectors.
-  void (*dot_panel)(const uint16_t* w, int64_t rows, const uint16_t* x, int64_t tokens,
-                    int64_t stride, float* y, int64_t y_stride);
+  void (*dot_panel)(const void* w, int64_t rows, const uint16_t* x, int64_t tokens, int64_t stride,
+                    float* y, int64_t y_stride);
 
   // A pair of rows of `cols` numbers into its place among the pairs of a panel: column i of pair k
   // is packed[(i / 64 * (kBf16Depth / 2) + k) * 64 + i % 64], the first row in its low half.

@@ -20,6 +20,8 @@ constexpr int64_t kStripRows = 8;
 
 // Tokens that a panel multiplies before it moves on: their blocks stay in the second-level cache.
 constexpr int64_t kTokenBlock = 512;
+// GGUF's type of numbers that are bf16.
+constexpr int kBf16Type = 30;
 // Rows that MatMulBack decodes together.
 constexpr int64_t kBackRows = 128;
 // Floats of scratch for a panel, before the sums of its tokens.
@@ -260,11 +262,17 @@ void CpuOps::MatMulBf16(const Matrix& matrix, const float* x, int64_t tokens, fl
   const CpuMatrix& w = Ours(matrix);
   const int64_t stride = RoundUp(w.cols, kBf16Vector);
   const uint16_t* inputs = RoundToBf16(x, tokens, w.cols);
+  // What is bf16 already is multiplied as it lies.
+  const bool as_it_is = w.tensor.grid->gguf_type == kBf16Type && stride == w.cols;
   Split(w.rows, kStripRows, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
     float* decoded = Scratch(thread);
     auto* rounded = reinterpret_cast<uint16_t*>(decoded + w.stride);
     for (int64_t r = begin; r < end; r += w.panel_rows) {
       const int64_t n = std::min(w.panel_rows, end - r);
+      if (as_it_is) {
+        bf16_->dot_panel(w.tensor.row(r).data(), n, inputs, tokens, stride, y + r, w.rows);
+        continue;
+      }
       for (int64_t i = 0; i < n; ++i) {
         const float* row = w.floats + (r + i) * w.cols;
         if (w.floats == nullptr) {
@@ -273,7 +281,7 @@ void CpuOps::MatMulBf16(const Matrix& matrix, const float* x, int64_t tokens, fl
         }
         bf16_->round(row, w.cols, rounded + i * stride);
       }
-      bf16_->dot_panel(rounded, n, inputs, tokens, stride, y + r, w.rows);
+      bf16_->dot_panel(decoded + w.stride, n, inputs, tokens, stride, y + r, w.rows);
     }
   });
 }

@@ -182,7 +182,7 @@ TEST_P(TrainingTest, Bf16ProductsAreThoseOfRoundedNumbers) {
     int64_t rows, cols, tokens;
   };
   for (const auto& [rows, cols, tokens] :
-       {Shape{1, 1, 2}, {150, 70, 19}, {257, 2085, 7}, {129, 64, 12}, {8, 33, 3}}) {
+       {Shape{1, 1, 2}, {150, 70, 19}, {257, 2085, 7}, {129, 64, 12}, {8, 33, 3}, {40, 1056, 8}}) {
     SCOPED_TRACE(testing::Message() << rows << "x" << cols << " " << tokens);
     for (const char* name : {"f32", "bf16"}) {
       const Floats w = rounded(Random(rows * cols, 1));
