@@ -57,4 +57,4 @@ interop: setup-test
 	tests/interop/run
 
 clean:
-	rm -rf build build-asan build-python halftone-demo
+	rm -rf build build-asan build-python build-python-test halftone-demo
