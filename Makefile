@@ -70,4 +70,4 @@ interop: setup-test
 	tests/interop/run
 
 clean:
-	rm -rf build build-asan build-tsan build-aarch64 build-fuzz build-python halftone-demo
+	rm -rf build build-asan build-tsan build-aarch64 build-fuzz build-python build-python-test halftone-demo

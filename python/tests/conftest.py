@@ -91,6 +91,8 @@ def write_llama(folder: Path, tokenizer: Tokenizer, hidden=256, layers=2) -> Non
         "model.norm.weight": np.ones(hidden, np.float32),
         "lm_head.weight": matrix(vocabulary, hidden) * 4,
     }
+    # Special tokens are never the likeliest, so that texts are as long as is asked for.
+    tensors["lm_head.weight"][: len(SPECIAL)] = 0
     for layer in range(layers):
         prefix = f"model.layers.{layer}."
         for norm in ("input_layernorm", "post_attention_layernorm"):

@@ -38,7 +38,7 @@ WORK = {
     "logits": (OPEN, "m.logits([7] * 60_000)"),
     "evaluate": ("", "halftone.evaluate(model, text, threads=1)"),
     "bench": ("", "halftone.bench(model, prompt=60_000, threads=1)"),
-    "imatrix": ("", "halftone.imatrix(model, text, out, context=40_000, threads=1)"),
+    "imatrix": ("", "halftone.imatrix(model, text, out, context=4000, threads=1)"),
     "one chunk": ("", "halftone.evaluate(model, text, context=40_000, threads=1)"),
 }
 
@@ -69,12 +69,11 @@ def interrupt(setup, work, arguments):
 
 
 @pytest.mark.parametrize("what", WORK)
-def test_ctrl_c_ends_work_within_a_second(what, tiny, long_text, tmp_path, record_property):
+def test_ctrl_c_ends_work_within_a_second(what, tiny, long_text, tmp_path):
     # The best of three: others may keep the machine busy.
     latencies = []
     while not latencies or (min(latencies) >= 1 and len(latencies) < 3):
         latencies.append(interrupt(*WORK[what], (tiny, long_text, tmp_path / "out")))
-    record_property("latency", min(latencies))
     assert min(latencies) < 1
     assert not (tmp_path / "out").exists()
 
@@ -100,6 +99,7 @@ def test_a_handler_may_let_the_work_go_on(tiny, long_text):
 def test_other_threads_go_on_meanwhile(tiny):
     model = halftone.AutoModelForCausalLM.from_pretrained(tiny, threads=1)
     ticks, done = [], threading.Event()
+    tokens = 1000
 
     def tick():
         while not done.is_set():
@@ -108,12 +108,14 @@ def test_other_threads_go_on_meanwhile(tiny):
 
     thread = threading.Thread(target=tick)
     thread.start()
-    begin = time.monotonic()
-    model.logits([7] * 3000)
-    end = time.monotonic()
+    begin = end = time.monotonic()
+    while end - begin < 0.3:
+        tokens *= 2
+        begin = time.monotonic()
+        model.logits([7] * tokens)
+        end = time.monotonic()
     done.set()
     thread.join()
     # With the lock held for the whole call there would be none.
     during = [t for t in ticks if begin + 0.02 < t < end - 0.02]
-    assert end - begin > 0.1
     assert len(during) > 20

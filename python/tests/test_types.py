@@ -1,5 +1,6 @@
 """The package's types hold, seen by a type checker and by a linter."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,18 +27,27 @@ halftone.quantize("a", "b", grid=3)
 """
 
 
+PACKAGE = Path(halftone.__file__).parent
+
+
 def run(*command):
+    environment = dict(os.environ)
+    if PACKAGE.parent.name != "site-packages":
+        environment["MYPYPATH"] = str(PACKAGE.parent)
     return subprocess.run(
-        [sys.executable, "-m", *command], capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
 
 
 def test_the_package_is_typed(tmp_path):
     pytest.importorskip("mypy")
-    package = Path(halftone.__file__).parent
-    assert (package / "py.typed").exists()
-    assert (package / "_core.pyi").exists()
-    checked = run("mypy", "--strict", "--cache-dir", str(tmp_path), str(package))
+    assert (PACKAGE / "py.typed").exists()
+    assert (PACKAGE / "_core.pyi").exists()
+    checked = run("mypy", "--strict", "--cache-dir", str(tmp_path), "-p", "halftone")
     assert checked.returncode == 0, checked.stdout
     (tmp_path / "use.py").write_text(USE)
     seen = run("mypy", "--strict", "--cache-dir", str(tmp_path), str(tmp_path / "use.py")).stdout

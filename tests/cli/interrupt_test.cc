@@ -171,7 +171,7 @@ TEST_F(InterruptTest, ASecondOneEndsAtOnce) {
     // Again and again: two that come at once count as one.
     if (++calls >= 400 && calls % 20 == 0) ::kill(child, SIGINT);
   };
-  // One chunk only, within which nothing asks whether to go on.
+  // One chunk only, within which it is seldom asked whether to go on.
   const Finished run = Halftone({"imatrix", model_, "--text", text, "-o", Path("out.gguf"),
                                  "--context", "20000", "--chunks", "1", "--threads", "1"},
                                 options);
