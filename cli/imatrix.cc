@@ -19,6 +19,8 @@ class ImatrixCommand : public Command {
     AddContext(app, options_.context, "Tokens in a chunk");
     AddChunks(app, options_.chunks);
     app.add_flag("--process-output", options_.process_output, "Also for the output layer");
+    AddAdapter(app, options_.adapter,
+               "A LoRA adapter beside the weights: peft's folder or a .gguf");
     AddThreads(app, options_.threads);
   }
 

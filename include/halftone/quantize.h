@@ -110,6 +110,7 @@ struct ImatrixOptions {
   int64_t context = 512;
   int64_t chunks = 0;           // 0: all
   bool process_output = false;  // also for output.weight
+  std::string adapter;          // a LoRA adapter beside the weights, or empty
   int threads = 0;
   Progress* progress = nullptr;
 };

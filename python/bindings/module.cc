@@ -11,6 +11,7 @@ NB_MODULE(_core, module) {
   BindModel(module);
   BindEvaluate(module);
   BindQuantize(module);
+  BindFinetune(module);
   BindCompare(module);
   BindPlan(module);
   BindInspect(module);

@@ -10,13 +10,22 @@
 namespace halftone::python {
 
 inline const char* NameOf(Activations activations) {
-  return activations == Activations::kF32 ? "f32" : "int8";
+  switch (activations) {
+    case Activations::kF32:
+      return "f32";
+    case Activations::kInt8:
+      return "int8";
+    case Activations::kBf16:
+      return "bf16";
+  }
+  return "";
 }
 
 inline Activations ActivationsNamed(const std::string& name) {
-  if (name == "f32") return Activations::kF32;
-  if (name == "int8") return Activations::kInt8;
-  throw Error(Error::Kind::kUsage, "activations are 'int8' or 'f32', not '" + name + "'");
+  for (const Activations one : {Activations::kF32, Activations::kInt8, Activations::kBf16}) {
+    if (name == NameOf(one)) return one;
+  }
+  throw Error(Error::Kind::kUsage, "activations are 'int8', 'bf16' or 'f32', not '" + name + "'");
 }
 
 }  // namespace halftone::python

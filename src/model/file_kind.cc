@@ -10,8 +10,8 @@ namespace {
 
 constexpr FileKind kAdapter{
     "LoRA adapter",
-    "it changes another model's weights: merge it into that model (peft's merge_and_unload, or "
-    "llama.cpp's llama-export-lora) and use the result"};
+    "it goes beside another model's weights: 'halftone run MODEL --adapter' uses it, 'halftone "
+    "merge' puts it into them"};
 constexpr FileKind kImatrix{"importance matrix", "it goes to 'halftone quantize --imatrix'"};
 constexpr FileKind kProjector{"projector for images or sound (mmproj)",
                               "it goes with a text model, which can be used without it",

@@ -6,6 +6,7 @@
 #include "calibration/importance.h"
 #include "container/container.h"
 #include "engine/session.h"
+#include "pipeline/adapter_files.h"
 #include "pipeline/overlap.h"
 
 namespace halftone {
@@ -17,8 +18,8 @@ ImportanceMatrix MeasureImportance(const std::string& model, const std::string& 
 
 ImportanceMatrix MeasureImportanceOn(const std::string& model, const TextInput& calibration,
                                      const ImatrixOptions& options) {
-  const auto loaded = std::make_shared<const LoadedModel>(
-      OpenCheckpoint(model), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+  const auto loaded = LoadToRun(OpenCheckpoint(model), options.adapter,
+                                std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
   const ChunkedText chunks = ReadChunks(loaded->checkpoint, calibration, options.context,
                                         options.chunks, options.progress);
   ImportanceMatrix matrix = AccumulateImportance(loaded, chunks, calibration.name,

@@ -92,6 +92,7 @@ ImportanceMatrix Importances(const std::string& input, const TextInput& calibrat
                              const QuantizeOptions& options) {
   if (!options.imatrix.empty()) return ReadImportanceMatrix(options.imatrix);
   ImatrixOptions calibrate;
+  calibrate.adapter = options.adapter;
   calibrate.context = options.context;
   calibrate.chunks = options.calibration_chunks;
   calibrate.threads = options.threads;
