@@ -79,6 +79,11 @@ class Run {
     const TextInput data = ReadTextInput(options_.data);
     TrainingText text = ReadTrainingText(model_->checkpoint, data, options_.context,
                                          options_.refuse_long, options_.progress);
+    if (options_.progress != nullptr && text.truncated > 0) {
+      options_.progress->Note(fmt::format("{}: {} of {} examples were cut at {} tokens", data.name,
+                                          text.truncated, std::ssize(text.examples) + text.dropped,
+                                          options_.context));
+    }
     report_.truncated = text.truncated;
     report_.dropped = text.dropped;
     examples_ = std::move(text.examples);
@@ -91,21 +96,23 @@ class Run {
     }
     report_.examples = std::ssize(examples_);
     report_.held_out_examples = std::ssize(held_out_);
-    if (options_.progress != nullptr && text.truncated > 0) {
-      options_.progress->Note(
-          fmt::format("{}: {} of {} examples were cut at {} tokens", data.name, text.truncated,
-                      text.truncated + std::ssize(text.examples), options_.context));
-    }
+    identity_ = Identity(data.text);
+  }
+
+  // What a state must agree with. The learning rate may change: it is lowered after a run went
+  // astray.
+  std::string Identity(const std::string& data) const {
+    const FinetuneOptions& o = options_;
     Fnv fnv;
     fnv.Add(HALFTONE_VERSION);
-    fnv.Add(data.text);
-    const FinetuneOptions& o = options_;
-    fnv.Add(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", o.held_out,
-                        o.held_out_share, o.context, o.rank, o.alpha, fmt::join(o.targets, ","),
-                        o.epochs, o.steps, o.batch, o.accumulate, o.warmup, o.weight_decay, o.clip,
-                        o.moments8, o.seed));
+    fnv.Add(data);
+    fnv.Add(fmt::format("{} {} {} {} {} {} {}", o.adapter, o.held_out, o.held_out_share, o.context,
+                        o.rank, o.alpha, fmt::join(o.targets, ",")));
+    fnv.Add(fmt::format("{} {} {} {} {} {} {} {} {} {}", o.epochs, o.steps, o.batch, o.accumulate,
+                        o.warmup, o.weight_decay, o.clip, o.moments8, o.seed,
+                        static_cast<int>(o.activations)));
     fnv.Add(fmt::format("{} {}", model_->weights.tensor_bytes, model_->weights.parameters.layers));
-    identity_ = fmt::format("{:016x}", fnv.hash());
+    return fmt::format("{:016x}", fnv.hash());
   }
 
   // Examples at equal distances: those at the end of a file may differ from the others.
@@ -187,14 +194,11 @@ class Run {
     const int64_t every = options_.evaluate_every > 0 ? options_.evaluate_every
                                                       : std::max<int64_t>(1, steps / kEvaluations);
     Progress* progress = options_.progress;
-    const auto begin = [&] {
-      if (progress != nullptr) progress->Begin("fine-tune", steps);
-    };
-    begin();
+    if (progress != nullptr) progress->Begin("fine-tune", steps);
     auto saved = Clock::now();
     while (trainer_->finished() < steps) {
       const auto start = Clock::now();
-      const TrainingStep step = Step();
+      const TrainingStep step = Guarded([&] { return trainer_->Step(); });
       const FinetunePoint point{step.step,          step.loss,   step.norm,
                                 step.learning_rate, step.tokens, SecondsSince(start)};
       report_.points.push_back(point);
@@ -206,7 +210,7 @@ class Run {
         Save();
         saved = Clock::now();
       }
-      if (trainer_->finished() % every == 0) Evaluate();
+      if (trainer_->finished() % every == 0) Guarded([&] { Evaluate(); });
     }
     if (progress != nullptr) progress->End();
     if (report_.seconds > 0) {
@@ -214,17 +218,18 @@ class Run {
     }
   }
 
-  // The state before a step that did not succeed is kept.
-  TrainingStep Step() {
+  // Where a step or an evaluation does not succeed, the state before it is kept.
+  template <class Work>
+  auto Guarded(const Work& work) {
     try {
-      return trainer_->Step();
+      return work();
     } catch (const Error& error) {
       Save();
       if (error.kind() == Error::Kind::kCancelled) {
         Fail(error.kind(), "{}: cancelled after step {}; the same command with --resume goes on",
              output_, trainer_->finished());
       }
-      Fail(error.kind(), "{}; the state before that step is kept in {}", error.what(), state_);
+      Fail(error.kind(), "{}; the state before that is kept in {}", error.what(), state_);
     }
   }
 

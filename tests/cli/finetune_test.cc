@@ -112,7 +112,7 @@ TEST_F(FinetuneCliTest, SaysWhatIsWrongWithTheData) {
   // Without the flag it is cut, and that is said.
   const Finished cut = Halftone(Finetune(long_line, "cut"));
   EXPECT_EQ(cut.code, 0);
-  EXPECT_THAT(cut.err, HasSubstr("were cut at 48 tokens"));
+  EXPECT_THAT(cut.err, HasSubstr("1 of 1 examples were cut at 48 tokens"));
 }
 
 TEST_F(FinetuneCliTest, StopsWhereTheLossIsNoNumber) {
