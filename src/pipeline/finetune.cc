@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <type_traits>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -220,7 +221,7 @@ class Run {
 
   // Where a step or an evaluation does not succeed, the state before it is kept.
   template <class Work>
-  auto Guarded(const Work& work) {
+  std::invoke_result_t<Work> Guarded(const Work& work) {
     try {
       return work();
     } catch (const Error& error) {

@@ -94,7 +94,7 @@ TEST_F(InspectFilesTest, SaysWhatIsNoModel) {
                                            {"general.type", "adapter"},
                                            {"adapter.type", "lora"}},
                                           "blk.0.attn_q.weight.lora_a")),
-             "LoRA adapter", "merge it into that model");
+             "LoRA adapter", "--adapter");
   ExpectKind(Write("imatrix.gguf", GgufOf({{"general.type", "imatrix"}}, "blk.0.x.in_sum2")),
              "importance matrix", "quantize --imatrix");
   ExpectKind(Write("untyped.gguf", GgufOf({}, "blk.0.attn_q.weight.in_sum2")), "importance matrix",
