@@ -14,8 +14,16 @@ def test_finetune_learns_and_merge_tells_what_it_costs(tiny, text_file, tmp_path
     text.write_text(text_file.read_text()[:6000])
     steps = []
     report = halftone.finetune(
-        tiny, text, tmp_path / "adapter", context=64, batch=2, steps=8, rank=4,
-        learning_rate=0.02, held_out_share=0.1, progress=lambda *step: steps.append(step),
+        tiny,
+        text,
+        tmp_path / "adapter",
+        context=64,
+        batch=2,
+        steps=8,
+        rank=4,
+        learning_rate=0.02,
+        held_out_share=0.1,
+        progress=lambda *step: steps.append(step),
     )
     assert len(report.points) == 8
     assert report.held_out[-1].loss < report.held_out[0].loss
@@ -27,11 +35,17 @@ def test_finetune_learns_and_merge_tells_what_it_costs(tiny, text_file, tmp_path
     assert all(np.isfinite(m).all() for m in matrices.values())
 
     merged = halftone.merge(
-        tiny, tmp_path / "adapter", tmp_path / "merged.gguf", text=text, context=64,
+        tiny,
+        tmp_path / "adapter",
+        tmp_path / "merged.gguf",
+        text=text,
+        context=64,
         compare=["q8_0"],
     )
     assert [choice.kept for choice in merged.choices] == [True, False]
-    assert merged.choices[0].quality.kld_mean.value < 1e-4 < merged.choices[1].quality.kld_mean.value
+    assert (
+        merged.choices[0].quality.kld_mean.value < 1e-4 < merged.choices[1].quality.kld_mean.value
+    )
     assert (tmp_path / "merged.gguf").exists()
 
 
