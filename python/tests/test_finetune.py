@@ -1,4 +1,4 @@
-"""finetune and merge: what they write is what peft and llama.cpp read (tests/interop), the loss falls."""
+"""finetune and merge; that peft and llama.cpp read what they write is tests/interop's to say."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_finetune_learns_and_merge_tells_what_it_costs(tiny, text_file, tmp_path
 def test_errors_name_file_and_line(tiny, tmp_path):
     data = tmp_path / "data.jsonl"
     data.write_text('{"text": "fine"}\nnot json\n')
-    with pytest.raises(halftone.FormatError, match="data.jsonl: line 2"):
+    with pytest.raises(halftone.FormatError, match=r"data\.jsonl: line 2"):
         halftone.finetune(tiny, data, tmp_path / "adapter")
     with pytest.raises(halftone.UsageError, match="checkpointing"):
         halftone.finetune(tiny, data, tmp_path / "adapter", checkpointing="maybe")
