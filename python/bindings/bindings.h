@@ -11,6 +11,7 @@ void BindSupport(nanobind::module_& module);
 void BindTokenizer(nanobind::module_& module);
 void BindModel(nanobind::module_& module);
 void BindQuantize(nanobind::module_& module);
+void BindFinetune(nanobind::module_& module);
 void BindEvaluate(nanobind::module_& module);
 void BindCompare(nanobind::module_& module);
 void BindPlan(nanobind::module_& module);
