@@ -121,10 +121,10 @@ TEST_F(InspectFilesTest, SaysWhatAProjectorIs) {
 
 TEST_F(InspectFilesTest, ReadsWhatPeersWroteBesideModels) {
   HALFTONE_NEED_SHARED("fixtures/tiny-lora-adapter");
-  ExpectKind(SharedPath("fixtures/tiny-lora-gguf/adapter.gguf"), "LoRA adapter", "merge it");
+  ExpectKind(SharedPath("fixtures/tiny-lora-gguf/adapter.gguf"), "LoRA adapter", "--adapter");
   ExpectKind(SharedPath("fixtures/imatrix/model.imatrix.gguf"), "importance matrix", "--imatrix");
   const std::string folder = SharedPath("fixtures/tiny-lora-adapter");
-  ExpectKind(folder, "LoRA adapter", "merge it");
+  ExpectKind(folder, "LoRA adapter", "--adapter");
   // Rank and scale are in peft's own settings.
   EXPECT_THAT(Json({"inspect", folder})["metadata"].dump(), HasSubstr("\"lora_alpha\""));
   ExpectRefused(SharedPath("fixtures/imatrix/model.imatrix.dat"), "model.imatrix.dat",
