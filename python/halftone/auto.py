@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import TypeAlias
 
 from halftone import _core
@@ -127,12 +129,14 @@ def _quantized(
     container = _core.inspect(path).container
     if container in _QUANTIZED:
         raise UsageError(f"{name}: is quantized already ({container}); open it as it is")
-    folder = TemporaryDirectory(prefix="halftone-")
-    output = Path(folder.name) / "model"
-    with calibration_file(config.dataset, Path(folder.name)) as calibration:
-        _core.quantize(
+    folder = Path(mkdtemp(prefix="halftone-"))
+    source = Source(str(folder / "model"), Precision())
+    # It goes with the model, which holds its source; or now, if this fails.
+    weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
+    with calibration_file(config.dataset, folder) as calibration:
+        report = _core.quantize(
             path,
-            output,
+            source.path,
             grid=config.grid,
             method=config.method,
             container=config.container,
@@ -142,4 +146,6 @@ def _quantized(
             threads=threads,
             progress=progress,
         )
-    return Source(str(output), Precision(), folder)
+    if not any(tensor.grid == config.grid for tensor in report.tensors):
+        raise UsageError(f"{name}: no matrix has rows of whole groups of {config.group_size}")
+    return source

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 
 from halftone import _core
 from halftone._core import LoadIn, Precision
@@ -15,11 +14,10 @@ __all__ = ["Source"]
 
 @dataclass
 class Source:
-    """path: what was opened. folder: the temporary one that holds it while the model lives."""
+    """path: what was opened."""
 
     path: str
     precision: Precision
-    folder: TemporaryDirectory[str] | None = None
 
     def save(self, output: str | os.PathLike[str], container: str | None) -> None:
         if self.precision.load_in == LoadIn.AS_STORED:

@@ -46,11 +46,20 @@ def test_the_temporary_folder_goes_with_the_model(tiny):
     model = AutoModelForCausalLM.from_pretrained(
         tiny, quantization_config=GPTQConfig(bits=8, sym=False, dataset=DATASET)
     )
-    folder = Path(model._source.folder.name)
+    folder = Path(model._source.path).parent
     assert settings(folder / "model")["checkpoint_format"] == "gptq_v2"
     assert {p.name for p in folder.iterdir()} == {"model"}
     del model
     assert not folder.exists()
+
+
+def test_the_temporary_folder_goes_when_quantizing_fails(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(halftone.UsageError, match="groups of 48"):
+        AutoModelForCausalLM.from_pretrained(
+            tiny, quantization_config=GPTQConfig(4, group_size=48, dataset=DATASET)
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_awq_on_conversations(tiny, tmp_path):
