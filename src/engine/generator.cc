@@ -6,15 +6,12 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "engine/cancel_tap.h"
 #include "engine/sampler.h"
 
 namespace halftone {
 namespace {
-
-double SecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // Bytes of the sequence that `lead` begins; 1 for a byte that begins none.
 size_t SequenceLength(uint8_t lead) {

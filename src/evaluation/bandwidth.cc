@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/pages.h"
+#include "base/seconds.h"
 #include "base/thread_pool.h"
 #include "evaluation/read_stream.h"
 #include "halftone/evaluate.h"
@@ -73,8 +74,7 @@ double MeasureReadBandwidth(int threads) {
     for (const Reader read : {readers.plain, readers.ahead}) {
       const auto start = std::chrono::steady_clock::now();
       pool.For(pool.threads(), [&](int64_t i, int) { sink.fetch_add(read(at(i), piece)); });
-      const double seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      const double seconds = SecondsSince(start);
       best = std::max(best, static_cast<double>(piece) * pool.threads() / seconds);
     }
   }

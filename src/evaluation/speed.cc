@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "engine/batch.h"
 #include "engine/cancel_tap.h"
 
@@ -39,7 +40,7 @@ template <class Work>
 double SecondsOf(const Work& work) {
   const auto start = Clock::now();
   work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return SecondsSince(start);
 }
 
 // Seconds in which each of several sequences generates options.generate tokens, a step a token of

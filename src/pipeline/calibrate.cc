@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "calibration/importance.h"
 #include "container/container.h"
 #include "engine/session.h"
@@ -37,7 +38,7 @@ ImatrixReport ComputeImatrix(const std::string& model, const std::string& text_f
   report.chunks = matrix.chunk_count;
   report.tokens = matrix.chunk_count * matrix.chunk_size;
   report.entries = static_cast<int64_t>(matrix.entries.size());
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = SecondsSince(start);
   return report;
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/seconds.h"
 #include "calibration/imatrix_file.h"
 #include "container/container.h"
 #include "engine/generator.h"
@@ -51,10 +52,6 @@ class TemporaryFile {
   fs::path path_;
   bool keep_;
 };
-
-double SecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // The layer's number in "blk.N.", or -1.
 int LayerOf(std::string_view name) {

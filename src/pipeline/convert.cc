@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "base/thread_pool.h"
 #include "grid/grouped.h"
 #include "grid/reexpress.h"

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "container/container.h"
 #include "engine/session.h"
 #include "evaluation/memory.h"
@@ -40,7 +41,7 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
   EvaluateReport report = EvaluateInLockStep(reference, {loaded}, GridNamed(options.kv_grid),
                                              chunks, options.threads, options.progress)
                               .front();
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = SecondsSince(start);
   return report;
 }
 
@@ -64,8 +65,7 @@ BenchReport Bench(const std::string& model, const BenchOptions& options) {
   const auto loaded = std::make_shared<const LoadedModel>(
       OpenToRun(model, options.precision, options.threads),
       std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)));
-  report.load_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.load_seconds = SecondsSince(start);
   MeasureSpeed(loaded, options, report);
   report.peak_bytes = PeakMemory();
   report.machine_gbps = MeasureReadBandwidth(options.threads);

@@ -12,6 +12,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/fnv.h"
+#include "base/seconds.h"
 #include "evaluation/memory.h"
 #include "pipeline/adapter_files.h"
 #include "pipeline/finetune_report.h"
@@ -25,10 +26,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Of the memory that is free, what may hold results for the way back.
 constexpr double kRememberedShare = 0.25;

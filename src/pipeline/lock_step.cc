@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "base/thread_pool.h"
 #include "engine/cancel_tap.h"
 #include "evaluation/quality.h"
@@ -79,8 +80,7 @@ std::vector<EvaluateReport> EvaluateInLockStep(
       reader.Read(chunk, wanted, logits.data(), tap);
       reader.meter.Add(logits.data(), base ? base_logits.data() : nullptr,
                        chunk.subspan(first + 1, scored), vocabulary, pool);
-      reader.seconds +=
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      reader.seconds += SecondsSince(start);
       advance();
     }
   }

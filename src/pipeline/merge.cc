@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "container/container.h"
 #include "halftone/finetune.h"
 #include "halftone/quantize.h"

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "base/seconds.h"
 #include "halftone/hub.h"
 #include "hub/hub.h"
 
@@ -28,7 +29,7 @@ PullReport Pull(const std::string& model, const PullOptions& options) {
     report.bytes += file.bytes;
     if (file.fetched) report.fetched_bytes += file.bytes;
   }
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = SecondsSince(start);
   return report;
 }
 

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "base/thread_pool.h"
 #include "calibration/imatrix_file.h"
 #include "method/transform.h"

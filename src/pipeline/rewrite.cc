@@ -260,8 +260,4 @@ void ChangeSum::Add(std::span<const float> weights, int64_t rows, int64_t cols, 
 
 double ChangeSum::Relative() const { return weight > 0 ? std::sqrt(change / weight) : 0; }
 
-double SecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace halftone

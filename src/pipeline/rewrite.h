@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -104,7 +103,5 @@ struct ChangeSum {
            std::span<const uint8_t> blocks, ThreadPool& pool);
   double Relative() const;
 };
-
-double SecondsSince(std::chrono::steady_clock::time_point start);
 
 }  // namespace halftone

@@ -1,12 +1,14 @@
 #include "pipeline/round_layerwise.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <map>
 #include <optional>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "calibration/layerwise.h"
 #include "container/container.h"
 #include "engine/session.h"
