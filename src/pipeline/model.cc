@@ -48,9 +48,7 @@ class OpenModel : public Model {
       : loaded_(LoadToRun(OpenToRun(path, options.precision, options.threads, options.progress),
                           options.adapter,
                           std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)))),
-        words_(HasTokenizer(loaded_->checkpoint)
-                   ? std::make_unique<CheckpointTokenizer>(loaded_->checkpoint)
-                   : nullptr),
+        words_(CheckpointTokenizer::Of(loaded_->checkpoint)),
         no_words_(path, vocabulary()),
         context_(options.context > 0
                      ? options.context

@@ -10,15 +10,17 @@
 
 namespace halftone {
 
-bool HasTokenizer(const Checkpoint& checkpoint) {
-  const Metadata metadata = TokenizerMetadata(checkpoint);
+std::unique_ptr<CheckpointTokenizer> CheckpointTokenizer::Of(const Checkpoint& checkpoint) {
+  Metadata metadata = TokenizerMetadata(checkpoint);
   const std::string* model = metadata.String("tokenizer.ggml.model");
-  return model != nullptr && *model != "none" && *model != "no_vocab";
+  if (model == nullptr || *model == "none" || *model == "no_vocab") return nullptr;
+  return std::unique_ptr<CheckpointTokenizer>(
+      new CheckpointTokenizer(checkpoint.path, std::move(metadata)));
 }
 
-CheckpointTokenizer::CheckpointTokenizer(const Checkpoint& checkpoint)
-    : source_(checkpoint.path),
-      metadata_(TokenizerMetadata(checkpoint)),
+CheckpointTokenizer::CheckpointTokenizer(std::string source, Metadata metadata)
+    : source_(std::move(source)),
+      metadata_(std::move(metadata)),
       tokenizer_(Tokenizer::FromMetadata(metadata_, source_)) {
   // What stands around an empty text stands around every text.
   const size_t frame = tokenizer_->Encode("", true).size();
@@ -60,8 +62,9 @@ std::string CheckpointTokenizer::Render(OrderedJson variables) const {
 
 std::unique_ptr<ModelTokenizer> ModelTokenizer::Open(const std::string& path) {
   const Checkpoint checkpoint = TextModelOf(OpenCheckpoint(path));
-  if (!HasTokenizer(checkpoint)) FailUnsupported("{}: the model has no tokenizer", path);
-  return std::make_unique<CheckpointTokenizer>(checkpoint);
+  auto tokenizer = CheckpointTokenizer::Of(checkpoint);
+  if (tokenizer == nullptr) FailUnsupported("{}: the model has no tokenizer", path);
+  return tokenizer;
 }
 
 }  // namespace halftone

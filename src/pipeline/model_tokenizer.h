@@ -17,8 +17,8 @@ namespace halftone {
 
 class CheckpointTokenizer : public ModelTokenizer {
  public:
-  // Throws Error as ModelTokenizer::Open does.
-  explicit CheckpointTokenizer(const Checkpoint& checkpoint);
+  // Null where the checkpoint holds no tokenizer. Throws Error for one of an unknown kind.
+  static std::unique_ptr<CheckpointTokenizer> Of(const Checkpoint& checkpoint);
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
@@ -35,14 +35,13 @@ class CheckpointTokenizer : public ModelTokenizer {
   std::string Render(OrderedJson variables) const;
 
  private:
+  CheckpointTokenizer(std::string source, Metadata metadata);
+
   std::string source_;
   Metadata metadata_;
   std::unique_ptr<Tokenizer> tokenizer_;
   size_t before_, after_;  // tokens that are put around a text
   bool puts_space_;        // in front of a text
 };
-
-// Whether the checkpoint holds a tokenizer at all.
-bool HasTokenizer(const Checkpoint& checkpoint);
 
 }  // namespace halftone
