@@ -13,9 +13,8 @@ namespace {
 
 class MergedRows : public RowSource {
  public:
-  // `heads`: whose rows lie in GGUF's order; 0: Hugging Face's.
-  MergedRows(Tensor base, AdapterModule module, int64_t heads)
-      : base_(std::move(base)), module_(std::move(module)), heads_(heads) {}
+  MergedRows(Tensor base, AdapterModule module, const RowPlaces& places)
+      : base_(std::move(base)), module_(std::move(module)), places_(places) {}
 
   void Read(int64_t begin, int64_t end, uint8_t* blocks) const override {
     const int64_t cols = base_.cols();
@@ -34,7 +33,7 @@ class MergedRows : public RowSource {
     std::vector<double> sums(static_cast<size_t>(cols));
     for (int64_t r = begin; r < end; ++r) {
       DecodeRow(rows, r - begin, values.data());
-      Add(heads_ == 0 ? r : SourceRow(r, base_.rows(), heads_), values, sums);
+      Add(places_(r), values, sums);
       std::copy_n(reinterpret_cast<const uint8_t*>(values.data()), cols * 4, blocks);
       blocks += cols * 4;
     }
@@ -56,7 +55,7 @@ class MergedRows : public RowSource {
 
   Tensor base_;
   AdapterModule module_;
-  int64_t heads_;
+  RowPlaces places_;
 };
 
 }  // namespace
@@ -74,9 +73,8 @@ Checkpoint WithAdapter(Checkpoint checkpoint, const std::string& adapter) {
           adapter, name, module.rows(), module.cols(), checkpoint.path,
           tensor == checkpoint.tensors.end() ? "none" : ShapeText(tensor->shape));
     }
-    const bool gguf = checkpoint.dialect == Dialect::kGguf;
-    const int64_t heads = gguf ? HeadsOf(module.place.role->order, parameters) : 0;
-    const auto source = std::make_shared<MergedRows>(*tensor, std::move(module), heads);
+    const RowPlaces places(checkpoint.dialect, module.place, parameters, tensor->rows());
+    const auto source = std::make_shared<MergedRows>(*tensor, std::move(module), places);
     tensor->grid = &F32Grid();
     tensor->data = {};
     tensor->owner = nullptr;
