@@ -53,15 +53,13 @@ Adapter AdapterFor(const LoadedModel& model, const std::vector<AdapterModule>& m
   adapter.values = std::make_shared<std::vector<float>>();
   for (const AdapterModule& module : modules) {
     const std::string name = NameInDialect(Dialect::kGguf, module.place);
-    const std::string shown = NameInDialect(Dialect::kHuggingFace, module.place);
     const auto layers = LayersNamed(model.weights, module.place, name);
     int64_t rows = 0;
     for (const Linear* linear : layers) rows += linear->weight->rows;
     if (layers.empty() || rows != module.rows() || layers[0]->weight->cols != module.cols()) {
-      FailFormat(
-          "{}: '{}' is for a layer of [{}, {}], but {} has {}: it is another model's adapter",
-          source, shown, module.rows(), module.cols(), model.checkpoint.path,
-          layers.empty() ? "none" : ShapeText({{rows, layers[0]->weight->cols}}));
+      std::optional<std::vector<int64_t>> found;
+      if (!layers.empty()) found = {rows, layers[0]->weight->cols};
+      FailOtherModel(source, module, model.checkpoint.path, found);
     }
     const RowPlaces places = PlacesOf(model, module.place, rows);
     for (const Linear* linear : layers) {

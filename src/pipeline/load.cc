@@ -1,12 +1,12 @@
 #include "pipeline/load.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <thread>
 #include <utility>
 
 #include "base/error.h"
+#include "base/finite.h"
 #include "base/thread_pool.h"
 #include "container/container.h"
 #include "grid/grouped.h"
@@ -62,7 +62,7 @@ class RoundedRows : public RowSource {
     }
     std::vector<float> weights(static_cast<size_t>(tensor_.cols()));
     DecodeRow(tensor_, row, weights.data());
-    if (!std::ranges::all_of(weights, [](float w) { return std::isfinite(w); })) {
+    if (!AllFinite(weights)) {
       FailFormat("{}: tensor '{}' holds a value that is not finite in row {}", path_, tensor_.name,
                  row);
     }

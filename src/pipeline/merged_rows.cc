@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "model/architecture.h"
 #include "model/hyperparameters.h"
-#include "pipeline/adapter_files.h"
+#include "pipeline/adapter_formats.h"
 
 namespace halftone {
 namespace {
@@ -66,12 +66,11 @@ Checkpoint WithAdapter(Checkpoint checkpoint, const std::string& adapter) {
   for (AdapterModule& module : ReadAdapterModules(adapter, architecture, parameters)) {
     const std::string name = NameInDialect(checkpoint.dialect, module.place);
     const auto tensor = std::ranges::find(checkpoint.tensors, name, &Tensor::name);
-    if (tensor == checkpoint.tensors.end() ||
-        tensor->shape != std::vector<int64_t>{module.rows(), module.cols()}) {
-      FailFormat(
-          "{}: '{}' is for a layer of [{}, {}], but {} has {}: it is another model's adapter",
-          adapter, name, module.rows(), module.cols(), checkpoint.path,
-          tensor == checkpoint.tensors.end() ? "none" : ShapeText(tensor->shape));
+    if (tensor == checkpoint.tensors.end()) {
+      FailOtherModel(adapter, module, checkpoint.path, std::nullopt);
+    }
+    if (tensor->shape != std::vector<int64_t>{module.rows(), module.cols()}) {
+      FailOtherModel(adapter, module, checkpoint.path, tensor->shape);
     }
     const RowPlaces places(checkpoint.dialect, module.place, parameters, tensor->rows());
     const auto source = std::make_shared<MergedRows>(*tensor, std::move(module), places);
