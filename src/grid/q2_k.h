@@ -93,7 +93,24 @@ struct Q2_K {
     Pack(ToAffineSuperBlock(kSpec, parameters, codes), block);
   }
 
+  static void UnpackScalar(const Grid& /*grid*/, const uint8_t* block, BlockParameters& parameters,
+                           uint8_t* codes) {
+    FromAffineSuperBlock(kSpec, Unpack(block), parameters, codes);
+  }
+
  private:
+  static AffineSuperBlock Unpack(const uint8_t* block) {
+    AffineSuperBlock made;
+    made.d = LoadLe<uint16_t>(block + 80);
+    made.dmin = LoadLe<uint16_t>(block + 82);
+    std::memcpy(made.packed, block, 16);
+    for (int e = 0; e < kBlock; ++e) {
+      const int byte = e / 128 * 32 + e % 32;
+      made.codes[e] = block[16 + byte] >> (e % 128 / 32 * 2) & 3;
+    }
+    return made;
+  }
+
   static void Pack(const AffineSuperBlock& fitted, uint8_t* block) {
     std::memcpy(block, fitted.packed, 16);
     PackTwoBits(fitted.codes, block + 16);

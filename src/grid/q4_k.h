@@ -77,7 +77,27 @@ struct Q4_K {
     Pack(ToAffineSuperBlock(kSpec, parameters, codes), block);
   }
 
+  static void UnpackScalar(const Grid& /*grid*/, const uint8_t* block, BlockParameters& parameters,
+                           uint8_t* codes) {
+    FromAffineSuperBlock(kSpec, Unpack(block), parameters, codes);
+  }
+
  private:
+  static AffineSuperBlock Unpack(const uint8_t* block) {
+    AffineSuperBlock made;
+    made.d = LoadLe<uint16_t>(block);
+    made.dmin = LoadLe<uint16_t>(block + 2);
+    std::memcpy(made.packed, block + 4, 12);
+    const uint8_t* q = block + 16;
+    for (int e = 0; e < kBlock; e += 64, q += 32) {
+      for (int l = 0; l < 32; ++l) {
+        made.codes[e + l] = q[l] & 15;
+        made.codes[e + l + 32] = q[l] >> 4;
+      }
+    }
+    return made;
+  }
+
   static void Pack(const AffineSuperBlock& fitted, uint8_t* block) {
     StoreLe(block, fitted.d);
     StoreLe(block + 2, fitted.dmin);

@@ -83,7 +83,27 @@ struct Q5_K {
     Pack(ToAffineSuperBlock(kSpec, parameters, codes), block);
   }
 
+  static void UnpackScalar(const Grid& /*grid*/, const uint8_t* block, BlockParameters& parameters,
+                           uint8_t* codes) {
+    FromAffineSuperBlock(kSpec, Unpack(block), parameters, codes);
+  }
+
  private:
+  static AffineSuperBlock Unpack(const uint8_t* block) {
+    AffineSuperBlock made;
+    made.d = LoadLe<uint16_t>(block);
+    made.dmin = LoadLe<uint16_t>(block + 2);
+    std::memcpy(made.packed, block + 4, 12);
+    const uint8_t *high = block + 16, *q = block + 48;
+    for (int g = 0; g < 8; ++g) {
+      for (int l = 0; l < 32; ++l) {
+        const int low = q[32 * (g / 2) + l] >> (g % 2 * 4) & 15;
+        made.codes[32 * g + l] = static_cast<uint8_t>(low | (high[l] >> g & 1) << 4);
+      }
+    }
+    return made;
+  }
+
   static void Pack(const AffineSuperBlock& fitted, uint8_t* block) {
     StoreLe(block, fitted.d);
     StoreLe(block + 2, fitted.dmin);

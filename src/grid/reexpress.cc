@@ -15,7 +15,7 @@ namespace {
 
 bool IsOneGroup(const Grid& grid) {
   const ScalarGrid* scalar = grid.scalar;
-  if (scalar == nullptr || scalar->unpack == nullptr) return false;
+  if (scalar == nullptr || scalar->unpack == nullptr || scalar->group != grid.block) return false;
   return std::ranges::all_of(scalar->levels, [](float level) { return level == std::rint(level); });
 }
 

@@ -1,6 +1,6 @@
 // The same numbers on another grid, without rounding: what a change of container needs.
 //
-// Blocks that are one group of integer levels (ScalarGrid::unpack) mean
+// Blocks that are one group of integer levels and can be unpacked (ScalarGrid::unpack) mean
 //   weight e = step * level[e] + shift
 // and another such grid can say the same where its own step holds this step exactly and its own
 // codes reach these levels:

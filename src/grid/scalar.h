@@ -65,7 +65,7 @@ struct ScalarGrid {
   void (*pack)(const Grid& grid, const BlockParameters& parameters, const uint8_t* codes,
                uint8_t* block) = nullptr;
 
-  // The reverse, for blocks that are one group of integer levels; null for others.
+  // The reverse; null where nothing needs it.
   void (*unpack)(const Grid& grid, const uint8_t* block, BlockParameters& parameters,
                  uint8_t* codes) = nullptr;
 

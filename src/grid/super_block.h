@@ -63,6 +63,20 @@ inline AffineSuperBlock ToAffineSuperBlock(const AffineSuperSpec& spec,
   return block;
 }
 
+// The reverse.
+inline void FromAffineSuperBlock(const AffineSuperSpec& spec, const AffineSuperBlock& block,
+                                 BlockParameters& parameters, uint8_t* codes) {
+  parameters.unit = F16ToF32(block.d);
+  parameters.shift_unit = F16ToF32(block.dmin);
+  uint8_t scale[kMaxGroups], minimum[kMaxGroups];
+  spec.unpack(block.packed, scale, minimum);
+  for (int g = 0; g < kSuperBlock / spec.group; ++g) {
+    parameters.scale[g] = scale[g];
+    parameters.shift[g] = minimum[g];
+  }
+  std::copy(block.codes, block.codes + kSuperBlock, codes);
+}
+
 // Rounds `count` <= kSuperBatch super-blocks. importance may be null.
 void FitAffineSuperBlocks(const AffineSuperSpec& spec, const float* x, const float* importance,
                           int count, AffineSuperBlock* blocks);
