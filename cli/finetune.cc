@@ -55,6 +55,9 @@ class FinetuneCommand : public Command {
         ->delimiter(',')
         ->allow_extra_args(false)
         ->option_text("NAMES");
+    app.add_flag("--mergeable", options_.mergeable,
+                 "Train what merge can put into offsets without rounding weights again (for q4_1, "
+                 "q5_1, q2_k, q4_k, q5_k)");
     AddAdapter(app, options_.adapter, "Go on with this adapter instead of a new one");
     number("--epochs", options_.epochs, "Times that each example is seen", 1e6);
     whole("--steps", options_.steps, "In place of epochs: steps", 0);

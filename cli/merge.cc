@@ -15,8 +15,10 @@ class MergeCommand : public Command {
     AddModel(app, model_);
     AddAdapter(app, options_.adapter, "The adapter: peft's folder or a .gguf")->required();
     AddOutput(app, "-o,--output", output_, "What to write")->required();
-    app.add_option("--grid", options_.grid,
-                   "Grid or preset of the merged weights, as quantize has it; without it f16")
+    app.add_option(
+           "--grid", options_.grid,
+           "Grid or preset of the merged weights, as quantize has it, or same: each matrix's own; "
+           "without it f16")
         ->option_text("NAME");
     app.add_option("--method", options_.method, "How they are rounded, likewise")
         ->option_text("NAME");
@@ -27,7 +29,7 @@ class MergeCommand : public Command {
         ->option_text("FILE");
     app.add_option(
            "--compare", options_.compare,
-           "Other grids to tell the cost of, \"f16,q8_0,same\", same being the model's own; "
+           "Other grids to tell the cost of, \"f16,q8_0,same\", same being each matrix's own; "
            "\"none\": no other")
         ->delimiter(',')
         ->allow_extra_args(false)
@@ -51,7 +53,7 @@ class MergeCommand : public Command {
                "which no merge reproduces to the bit: rounding the sum again costs quality.") +
            "\n" +
            HelpParagraph(
-               "JSON: output, seconds, choices [grid, method, file_bytes, kept, kld_mean, "
+               "JSON: output, seconds, choices [grid, method, moved, file_bytes, kept, kld_mean, "
                "kld_mean_error, same_top1, perplexity, unmerged_perplexity]");
   }
 
@@ -64,6 +66,7 @@ class MergeCommand : public Command {
       for (const MergeChoice& choice : report.choices) {
         choices.push_back({{"grid", choice.grid},
                            {"method", choice.method},
+                           {"moved", choice.moved},
                            {"file_bytes", choice.file_bytes},
                            {"kept", choice.kept},
                            {"kld_mean", choice.quality.kld_mean.value},
@@ -83,8 +86,8 @@ class MergeCommand : public Command {
                  {"same top token"},
                  {"perplexity"}});
     for (const MergeChoice& choice : report.choices) {
-      table.Add({choice.grid + (choice.kept ? " *" : ""), choice.method,
-                 HumanBytes(choice.file_bytes),
+      table.Add({choice.grid + (choice.kept ? " *" : ""),
+                 choice.moved > 0 ? "offsets" : choice.method, HumanBytes(choice.file_bytes),
                  fmt::format("{:.6f}", choice.quality.kld_mean.value),
                  fmt::format("{:.2f} %", choice.quality.same_top1.value * 100),
                  fmt::format("{:.4f}", choice.quality.perplexity.value)});

@@ -48,6 +48,10 @@ struct FinetuneOptions {
   double alpha = 32;                 // the adapter's product is scaled by alpha / rank
   std::vector<std::string> targets;  // "q_proj", "down_proj"; empty: all linear layers
   std::string adapter;               // goes on from this one, whose shape then counts; or empty
+  // Has A say the same for all inputs of a group whose weights share an offset. Merging into the
+  // grids that the weights are on then moves offsets and keeps codes. Throws Error (kUsage) where
+  // no grid has offsets: q4_1, q5_1, q2_k, q4_k and q5_k have.
+  bool mergeable = false;
 
   double epochs = 1;
   int64_t steps = 0;       // in place of epochs
@@ -105,8 +109,7 @@ struct MergeOptions {
   std::string method;     // how, likewise; empty: rtn, best with calibration text
   std::string container;  // empty: the first that holds the grid
   std::string calibration;
-  // Other grids to tell the cost of, without keeping a file; "same" is the one that most of the
-  // model's weights are on.
+  // Other grids to tell the cost of, without keeping a file; "same" is each matrix's own.
   std::vector<std::string> compare = {"f16", "q8_0", "same"};
   std::string text;  // to measure on; empty: the text that comes with the library
   int64_t context = 512;
@@ -118,6 +121,7 @@ struct MergeOptions {
 struct MergeChoice {
   std::string grid;
   std::string method;
+  int64_t moved = 0;  // matrices whose codes stayed as they were (FinetuneOptions::mergeable)
   uint64_t file_bytes = 0;
   EvaluateReport quality;  // against the model with the adapter beside its weights
   bool kept = false;

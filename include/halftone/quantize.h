@@ -11,7 +11,9 @@
 namespace halftone {
 
 struct QuantizeOptions {
-  std::string grid;  // a grid or a preset, "q4_0", "q4_k_m"; empty: by one of the targets below
+  // A grid or a preset, "q4_0", "q4_k_m"; "same": with an adapter, each tensor's own; empty: by one
+  // of the targets below.
+  std::string grid;
   // Instead of a grid: the grid of each tensor is chosen by what it costs, measured on calibration
   // text, so that the whole is at most so large. At most one is not 0. Only for GGUF files.
   uint64_t target_bytes = 0;      // the file
@@ -69,6 +71,8 @@ struct QuantizeReport {
   uint64_t tensor_bytes = 0;
   double bits_per_weight = 0;
   double seconds = 0;
+  // Tensors whose codes are the source's: the adapter moved the offsets of their groups.
+  int64_t moved = 0;
   std::vector<QuantizedTensor> tensors;  // in file order
 };
 
@@ -82,8 +86,8 @@ QuantizeReport Quantize(const std::string& input, const std::string& output,
 QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& options);
 
 struct ConvertOptions {
-  std::string container;    // empty: gguf
-  bool requantize = false;  // allow what is not lossless
+  std::string container;     // empty: gguf
+  bool requantize = false;   // allow what is not lossless
   uint64_t split_bytes = 0;  // as of QuantizeOptions
   int threads = 0;
   Progress* progress = nullptr;

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "grid/move_offsets.h"
 #include "pipeline/adapter_formats.h"
 
 namespace halftone {
@@ -120,6 +121,20 @@ std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& ad
     modules.push_back(std::move(module));
   }
   return modules;
+}
+
+int64_t ShareInGroups(const LoadedModel& model, Adapter& adapter) {
+  int64_t shared = 0;
+  for (AdapterPart& part : adapter.parts) {
+    const Checkpoint& checkpoint = model.checkpoint;
+    const Tensor* tensor =
+        checkpoint.Find(NameInDialect(checkpoint.dialect, PlaceOfLayer(model, part.name)));
+    const int64_t group = tensor == nullptr || tensor->order ? 0 : OffsetGroup(*tensor->grid);
+    if (group == 0) continue;
+    ShareInGroups(part, group, *adapter.values);
+    ++shared;
+  }
+  return shared;
 }
 
 Adapter LoadAdapter(const std::string& path, LoadedModel& model) {

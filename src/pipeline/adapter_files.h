@@ -26,6 +26,9 @@ struct AdapterModule {
   int64_t rows() const { return std::ssize(b) / rank; }
 };
 
+// Whether A has the same values for all inputs of each group of so many.
+bool IsSharedInGroups(const AdapterModule& module, int64_t group);
+
 // What the file or folder holds. Throws Error: kFormat naming file and tensor for what is broken,
 // or made for a model of another architecture; kUnsupported for kinds of adapters that are more
 // than pairs of matrices (DoRA, trained embeddings, biases).
@@ -40,6 +43,10 @@ Adapter AdapterFor(const LoadedModel& model, const std::vector<AdapterModule>& m
 
 // The reverse. Layers of a fused tensor that do not share A become one module of their ranks' sum.
 std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& adapter);
+
+// Has A of each part say the same for all inputs whose weights share an offset, so that merging can
+// keep their codes (merged_rows.h). Returns how many parts that is.
+int64_t ShareInGroups(const LoadedModel& model, Adapter& adapter);
 
 // Reads and attaches.
 Adapter LoadAdapter(const std::string& path, LoadedModel& model);

@@ -61,6 +61,12 @@ double Largest(const std::vector<float>& a, const std::vector<float>& b) {
   return largest;
 }
 
+double RootMeanSquare(const std::vector<float>& a, const std::vector<float>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - b[i], 2);
+  return std::sqrt(sum / static_cast<double>(a.size()));
+}
+
 class AdapterFilesTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -142,6 +148,68 @@ TEST_F(AdapterFilesTest, QuantizeWritesTheMergedModel) {
     Quantize(model, file, options);
     EXPECT_LT(Largest(Logits(file, ""), expected), 1e-5 * (high - low)) << model;
   }
+}
+
+// peft's adapter with its A shared in groups goes into the offsets of a file's own grids; beside it
+// stands the sum in f32 that MergesAsPeftDoes holds against peft.
+TEST_F(AdapterFilesTest, SharedInGroupsItKeepsCodes) {
+  for (const std::string grid : {"q4_1", "q5_1", "q4_k_m"}) {
+    QuantizeOptions options;
+    options.grid = grid;
+    const std::string base = Out("base-on-grid.gguf"), shared = Out("shared.gguf");
+    Quantize(base_, base, options);
+    LoadedModel loaded = Load(base);
+    Adapter adapter = LoadAdapter(adapter_, loaded);
+    // About as large as after a short training.
+    for (AdapterPart& part : adapter.parts) part.scale *= 0.05f;
+    const int64_t parts = ShareInGroups(loaded, adapter);
+    EXPECT_GT(parts, 0);
+    WriteGgufAdapter(shared, ModulesOf(loaded, adapter), *loaded.weights.architecture,
+                     loaded.weights.parameters, "shared");
+    const MergedInPlace merged = WithAdapterInPlace(OpenCheckpoint(base), shared);
+    const Checkpoint sums = WithAdapter(OpenCheckpoint(base), shared);
+    EXPECT_EQ(merged.moved, parts);
+    EXPECT_EQ(merged.moved + std::ssize(merged.to_round), 14);
+    for (const Tensor& tensor : merged.checkpoint.tensors) {
+      if (tensor.source == nullptr || merged.to_round.contains(tensor.name)) continue;
+      EXPECT_EQ(tensor.grid, loaded.checkpoint.Get(tensor.name).grid);
+      const std::vector<float> moved = Decode(Loaded(tensor)),
+                               sum = Decode(Loaded(sums.Get(tensor.name))),
+                               was = Decode(loaded.checkpoint.Get(tensor.name));
+      std::vector<uint8_t> rounded(tensor.bytes());
+      for (int64_t r = 0; r < tensor.rows(); ++r) {
+        tensor.grid->Encode(&sum[static_cast<size_t>(r * tensor.cols())], tensor.cols(), nullptr,
+                            rounded.data() + static_cast<uint64_t>(r) * tensor.row_bytes());
+      }
+      Tensor again = tensor;
+      again.source = nullptr;
+      again.data = rounded;
+      EXPECT_GT(Largest(sum, was), 1e-4) << tensor.name;
+      const double off = RootMeanSquare(moved, sum);
+      EXPECT_LE(off, 1.01 * RootMeanSquare(Decode(again), sum)) << grid << " " << tensor.name;
+      // f16 keeps 11 bits of an offset, and none is larger than the largest weight.
+      if (tensor.grid->scalar->shift != ShiftKind::kOwn) continue;
+      EXPECT_LE(off, std::ldexp(Largest(sum, std::vector<float>(sum.size())), -11));
+    }
+  }
+}
+
+TEST_F(AdapterFilesTest, NotSharedItIsRoundedAnew) {
+  QuantizeOptions options;
+  options.grid = "q4_1";
+  const std::string base = Out("base-on-grid.gguf");
+  Quantize(base_, base, options);
+  const MergedInPlace merged = WithAdapterInPlace(OpenCheckpoint(base), adapter_);
+  EXPECT_EQ(merged.moved, 0);
+  EXPECT_EQ(merged.to_round.size(), 14u);
+  for (const auto& [name, grid] : merged.to_round) {
+    EXPECT_EQ(grid->name, "q4_1");
+    EXPECT_EQ(merged.checkpoint.Get(name).grid->name, "f32");
+  }
+  ExpectError(Error::Kind::kUsage, "an adapter goes into", [&] {
+    options.grid = "same";
+    Quantize(base, Out("copy.gguf"), options);
+  });
 }
 
 TEST_F(AdapterFilesTest, BothFormatsGoThereAndBack) {

@@ -105,8 +105,8 @@ class Run {
     Fnv fnv;
     fnv.Add(HALFTONE_VERSION);
     fnv.Add(data);
-    fnv.Add(fmt::format("{} {} {} {} {} {} {}", o.adapter, o.held_out, o.held_out_share, o.context,
-                        o.rank, o.alpha, fmt::join(o.targets, ",")));
+    fnv.Add(fmt::format("{} {} {} {} {} {} {} {}", o.adapter, o.held_out, o.held_out_share,
+                        o.context, o.rank, o.alpha, o.mergeable, fmt::join(o.targets, ",")));
     fnv.Add(fmt::format("{} {} {} {} {} {} {} {} {} {}", o.epochs, o.steps, o.batch, o.accumulate,
                         o.warmup, o.weight_decay, o.clip, o.moments8, o.seed,
                         static_cast<int>(o.activations)));
@@ -139,6 +139,7 @@ class Run {
     } else {
       adapter = LoadAdapter(options_.adapter, *model_);
     }
+    if (options_.mergeable) MakeMergeable(adapter);
     report_.trained = std::ssize(*adapter.values);
     TrainerOptions to;
     to.batch = options_.batch * options_.accumulate;
@@ -155,6 +156,19 @@ class Run {
     to.between_layers = [cancel = CancelTap(options_.progress)] { cancel.Check(); };
     report_.checkpointing = !to.remember;
     trainer_ = std::make_unique<Trainer>(model_, std::move(adapter), std::move(examples_), to);
+  }
+
+  void MakeMergeable(Adapter& adapter) const {
+    const std::vector<float> before = *adapter.values;
+    const int64_t shared = ShareInGroups(*model_, adapter), parts = std::ssize(adapter.parts);
+    if (shared == 0) FailUsage("{}: no matrix is on a grid whose groups have an offset", name_);
+    if (!options_.adapter.empty() && *adapter.values != before) {
+      FailUsage("{}: was not trained to be mergeable", options_.adapter);
+    }
+    if (shared == parts || options_.progress == nullptr) return;
+    options_.progress->Note(
+        fmt::format("{} of {} matrices are on grids without offsets; merging rounds them again",
+                    parts - shared, parts));
   }
 
   bool Remembers(int64_t tokens) const {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <memory>
 
 #include "base/error.h"
@@ -13,30 +12,10 @@
 #include "pipeline/adapter_files.h"
 #include "pipeline/load.h"
 #include "pipeline/lock_step.h"
-#include "pipeline/rewrite.h"
 #include "pipeline/temporary_file.h"
 #include "pipeline/text_input.h"
 
 namespace halftone {
-namespace {
-
-constexpr const char* kSame = "same";
-
-// The grid that most weights of linear layers are on.
-std::string CommonGrid(const Checkpoint& checkpoint) {
-  const Architecture& architecture = ArchitectureOf(checkpoint);
-  std::map<std::string_view, int64_t> counts;
-  for (const Tensor& tensor : checkpoint.tensors) {
-    const auto place = PlaceOf(architecture, checkpoint.dialect, tensor.name);
-    if (place && IsLayerLinear(*place)) counts[tensor.grid->name] += tensor.count();
-  }
-  const auto most =
-      std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; });
-  return most == counts.end() ? "f16" : std::string(most->first);
-}
-
-}  // namespace
-
 MergeReport Merge(const std::string& model, const std::string& output,
                   const MergeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
@@ -52,8 +31,7 @@ MergeReport Merge(const std::string& model, const std::string& output,
   MergeReport report;
   std::vector<TemporaryFile> others;
   std::vector<std::shared_ptr<const LoadedModel>> merged;
-  const auto make = [&](std::string grid, const std::string& path, bool kept) {
-    if (grid == kSame) grid = CommonGrid(unmerged->checkpoint);
+  const auto make = [&](const std::string& grid, const std::string& path, bool kept) {
     const auto known = std::ranges::find(report.choices, grid, &MergeChoice::grid);
     if (known != report.choices.end()) return;
     quantize.grid = grid;
@@ -62,7 +40,7 @@ MergeReport Merge(const std::string& model, const std::string& output,
     if (!kept) others.emplace_back(path);
     const QuantizeReport made = Quantize(model, path, quantize);
     if (kept) report.output = made.output;
-    report.choices.push_back({grid, made.method, made.file_bytes, {}, kept});
+    report.choices.push_back({grid, made.method, made.moved, made.file_bytes, {}, kept});
     merged.push_back(LoadToRun(OpenCheckpoint(made.output), "", ops));
   };
   make(options.grid.empty() ? "f16" : options.grid, output, true);

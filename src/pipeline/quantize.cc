@@ -35,6 +35,9 @@ namespace {
 // with the tensor.
 constexpr int64_t kSlabWeights = int64_t{1} << 24;
 
+// Stands for the grid that each tensor is on already.
+constexpr std::string_view kOwnGrids = "same";
+
 // Stands for the grids that a target has yet to choose: the widest that they may be.
 std::string StandIn() {
   const Grid* widest = nullptr;
@@ -162,6 +165,17 @@ TensorChoice ForDialect(const Container& container, const Tensor& tensor, Tensor
   return {&GridNamed("f16"), true, "", false};
 }
 
+// Where an adapter went into the weights and nothing else is to change.
+std::vector<TensorChoice> OwnGrids(const Source& source) {
+  std::vector<TensorChoice> choices;
+  for (const GgufTensor& t : source.tensors) {
+    const auto own = source.to_round.find(t.tensor.name);
+    const bool rounded = own != source.to_round.end();
+    choices.push_back({rounded ? own->second : t.tensor.grid, rounded, "", false});
+  }
+  return choices;
+}
+
 bool HasTarget(const QuantizeOptions& options) {
   const int targets =
       (options.target_bytes > 0) + (options.target_bits > 0) + (options.target_memory > 0);
@@ -181,19 +195,21 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
   QuantizePlan plan;
   RewritePlan& rewrite = plan.rewrite;
   const bool by_target = HasTarget(options);
-  const Preset& preset = PresetNamed(by_target ? StandIn() : options.grid);
+  const bool own = options.grid == kOwnGrids;
+  const Preset* preset = own ? nullptr : &PresetNamed(by_target ? StandIn() : options.grid);
   plan.method = ChooseMethod(options);
   plan.recipe = RecipeNamed(plan.method);
   rewrite.source = std::move(source);
   std::vector<const Tensor*> tensors;
   for (const GgufTensor& t : rewrite.source->tensors) tensors.push_back(&t.tensor);
-  auto choices =
-      ChooseGrids(preset, rewrite.source->shape, tensors, plan.recipe.needs() != Needs::kNothing);
+  auto choices = own ? OwnGrids(*rewrite.source)
+                     : ChooseGrids(*preset, rewrite.source->shape, tensors,
+                                   plan.recipe.needs() != Needs::kNothing);
   for (size_t i = 0; i < grids.size(); ++i) {
     if (grids[i] != nullptr) choices[i] = {grids[i], true, "", false};
   }
   const auto quantized = std::ranges::find_if(
-      choices, [](const TensorChoice& c) { return c.quantize && !c.grid->plain; });
+      choices, [&](const TensorChoice& c) { return (own || c.quantize) && !c.grid->plain; });
   rewrite.container = &ChooseContainer(options.container,
                                        quantized == choices.end() ? F32Grid() : *quantized->grid);
 
@@ -222,8 +238,8 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
   metadata = rewrite.source->metadata;
   if (by_target) {
     metadata.Set("general.file_type", Value(MostlyFileType(rewrite).value_or(0)));
-  } else if (preset.gguf_file_type >= 0) {
-    metadata.Set("general.file_type", Value(static_cast<uint32_t>(preset.gguf_file_type)));
+  } else if (preset != nullptr && preset->gguf_file_type >= 0) {
+    metadata.Set("general.file_type", Value(static_cast<uint32_t>(preset->gguf_file_type)));
   }
   metadata.Set("general.quantization_version", Value(uint32_t{2}));
   metadata.Set("halftone.version", Value(std::string(HALFTONE_VERSION)));
@@ -237,6 +253,7 @@ QuantizeReport Report(const QuantizePlan& plan, const std::string& output,
   QuantizeReport report = MakeReport(plan.rewrite, output);
   report.grid = GridText(options);
   report.method = plan.method;
+  report.moved = plan.rewrite.source->moved;
   return report;
 }
 
@@ -399,7 +416,12 @@ Prepared Prepare(const std::shared_ptr<const Source>& source, const std::string&
 }
 
 std::shared_ptr<const Source> Open(const std::string& input, const QuantizeOptions& options) {
-  return std::make_shared<const Source>(OpenSource(input, options.adapter));
+  const bool own = options.grid == kOwnGrids;
+  if (own && options.adapter.empty()) {
+    FailUsage("grid '{}' is for a model that an adapter goes into", kOwnGrids);
+  }
+  return std::make_shared<const Source>(
+      OpenSource(input, options.adapter, own ? Merging::kInPlace : Merging::kPlain));
 }
 
 }  // namespace

@@ -75,10 +75,17 @@ void CheckShapesOf(const Source& source) {
 
 }  // namespace
 
-Source OpenSource(const std::string& path, const std::string& adapter) {
+Source OpenSource(const std::string& path, const std::string& adapter, Merging merging) {
   Source source;
   source.checkpoint = TextModelOf(OpenCheckpoint(path));
-  if (!adapter.empty()) source.checkpoint = WithAdapter(std::move(source.checkpoint), adapter);
+  if (!adapter.empty() && merging == Merging::kInPlace) {
+    MergedInPlace merged = WithAdapterInPlace(std::move(source.checkpoint), adapter);
+    source.checkpoint = std::move(merged.checkpoint);
+    source.moved = merged.moved;
+    source.to_round = std::move(merged.to_round);
+  } else if (!adapter.empty()) {
+    source.checkpoint = WithAdapter(std::move(source.checkpoint), adapter);
+  }
   const Checkpoint& checkpoint = source.checkpoint;
   if (checkpoint.dialect == Dialect::kGguf) {
     const FileKind* kind = KindBesideModel(checkpoint);

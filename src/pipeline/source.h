@@ -24,12 +24,20 @@ struct Source {
   int64_t parameters = 0;
   // Null for GGUF files of an architecture that src/model does not know.
   const Architecture* architecture = nullptr;
+  // Of an adapter in place: the tensors that keep their codes, and by name the grids that the
+  // others were on.
+  int64_t moved = 0;
+  std::map<std::string, const Grid*> to_round;
 };
+
+// How an adapter goes into the weights (merged_rows.h).
+enum class Merging : uint8_t { kPlain, kInPlace };
 
 // Opens a .gguf file or a Hugging Face folder. A GGUF file may be of any architecture; a folder
 // must be of one that src/model knows. Throws Error.
-// `adapter`: put into the weights (merged_rows.h); empty: none.
-Source OpenSource(const std::string& path, const std::string& adapter = "");
+// `adapter`: put into the weights; empty: none.
+Source OpenSource(const std::string& path, const std::string& adapter = "",
+                  Merging merging = Merging::kPlain);
 
 // Decodes rows [begin, end) of a tensor in GGUF order to f32, [end - begin, cols]. Throws Error
 // (kFormat) naming file, tensor and row if a value is not finite.

@@ -81,6 +81,26 @@ Adapter MakeAdapter(const ModelWeights& model, const AdapterShape& shape) {
   return adapter;
 }
 
+void ShareInGroups(AdapterPart& part, int64_t group, std::span<float> values) {
+  part.group = group;
+  for (size_t i = part.a; i < part.b_turned; ++i) {
+    values[i] = values[i - (i - part.a) % static_cast<size_t>(group)];
+  }
+}
+
+void AverageInGroups(const Adapter& adapter, std::span<float> values) {
+  for (const AdapterPart& part : adapter.parts) {
+    if (part.group == 1) continue;
+    const auto group = static_cast<size_t>(part.group);
+    for (size_t i = part.a; i < part.b_turned; i += group) {
+      const auto shared = values.subspan(i, group);
+      double sum = 0;
+      for (const float value : shared) sum += value;
+      std::ranges::fill(shared, static_cast<float>(sum / static_cast<double>(group)));
+    }
+  }
+}
+
 void Attach(const Adapter& adapter, ModelWeights& model, const std::string& source) {
   std::map<std::pair<std::string_view, int64_t>, const AdapterPart*> parts;
   for (const AdapterPart& part : adapter.parts) parts[{part.name, part.first_row}] = &part;

@@ -24,6 +24,7 @@ struct AdapterPart {
   float scale = 1;      // alpha / rank
   size_t a = 0;         // where A [rank, cols] begins in the values
   size_t b_turned = 0;  // and the columns of B [rank, rows]
+  int64_t group = 1;    // inputs for which A has the same values
 
   size_t values() const { return static_cast<size_t>(rank * (rows + cols)); }
 };
@@ -45,6 +46,13 @@ struct AdapterShape {
 // As peft begins: A uniform in +-1/sqrt(cols), B zero, so that nothing changes yet. Throws Error
 // (kUsage) naming a target that the model does not have.
 Adapter MakeAdapter(const ModelWeights& model, const AdapterShape& shape);
+
+// Has each row of the part's A say the same for each `group` inputs, which divide them: what it
+// says for the first of them.
+void ShareInGroups(AdapterPart& part, int64_t group, std::span<float> values);
+
+// The mean within each part's groups, of values or of derivatives by them.
+void AverageInGroups(const Adapter& adapter, std::span<float> values);
 
 // Adds the parts to the model's layers, which read the adapter's values from then on. Throws Error
 // (kFormat), naming `source`, for a part that the model has no layer for or another shape of.

@@ -110,6 +110,7 @@ TrainingStep Trainer::Step() {
     report.loss += pass_->LossAndGradients(batch, 1.0f / static_cast<float>(scored), places_);
   });
   report.loss /= static_cast<double>(scored);
+  AverageInGroups(adapter_, gradients_);
   double squares = 0;
   for (const float g : gradients_) squares += static_cast<double>(g) * g;
   report.norm = std::sqrt(squares);
@@ -138,6 +139,9 @@ TrainingStep Trainer::Step() {
   } else {
     model_->ops->StepAdamW(step, gradients_.data(), n, values, first_.data(), second_.data());
   }
+  // Equal values with equal derivatives stay equal, unless their moments lie in several blocks of 8
+  // bits.
+  AverageInGroups(adapter_, *adapter_.values);
   ++finished_;
   return report;
 }

@@ -73,6 +73,35 @@ TEST_F(FinetuneCliTest, WritesWhatPeftAndLlamaCppLoad) {
   EXPECT_EQ(files, 0) << "a measured choice was left";
 }
 
+TEST_F(FinetuneCliTest, MergesIntoOffsetsWhatWasTrainedToBeMergeable) {
+  const std::string base = Path("base.gguf"), text = Write("evaluation.txt", TinyText(2000));
+  ASSERT_EQ(Halftone({"quantize", model_, "-o", base, "--grid", "q4_1"}).code, 0);
+  for (const std::string name : {"usual", "mergeable"}) {
+    Arguments arguments = Finetune(Text(), name);
+    arguments[1] = base;
+    if (name == "mergeable") arguments.insert(arguments.end(), {"--mergeable", "--optimizer-8bit"});
+    ASSERT_EQ(Halftone(arguments).code, 0);
+  }
+  const auto merge = [&](const std::string& adapter) {
+    return Json({"merge", base, "--adapter", Path(adapter), "-o", Path(adapter + ".gguf"), "--grid",
+                 "same", "--compare", "none", "--text", text, "--context", "32"})["choices"][0];
+  };
+  const json usual = merge("usual"), moved = merge("mergeable");
+  EXPECT_EQ(usual["moved"], 0);
+  EXPECT_GT(moved["moved"], 0);
+  EXPECT_EQ(moved["file_bytes"], usual["file_bytes"]);
+  EXPECT_GT(usual["kld_mean"], 1e-3);
+  EXPECT_LT(moved["kld_mean"], 1e-5);
+
+  Arguments plain = Finetune(Text(), "adapter");
+  plain.push_back("--mergeable");
+  Refuses(plain, 2, "no matrix is on a grid whose groups have an offset");
+  Arguments on = Finetune(Text(), "adapter");
+  on[1] = base;
+  on.insert(on.end(), {"--mergeable", "--adapter", Path("usual")});
+  Refuses(on, 2, "was not trained to be mergeable");
+}
+
 TEST_F(FinetuneCliTest, RepeatsItselfWithAnyNumberOfThreads) {
   const std::string text = Text();
   for (const std::string threads : {"1", "3"}) {
