@@ -276,8 +276,9 @@ class Comparison {
   CompareOptions options_;
   std::vector<std::string> grids_, methods_;
   // Quality is that of the weights; speed and completions are what a user gets.
-  std::shared_ptr<Ops> ops_ = MakeCpuOps(options_.threads);
-  std::shared_ptr<Ops> fast_ops_ = MakeCpuOps(options_.threads, Activations::kInt8);
+  std::shared_ptr<Ops> ops_ = MakeCpuOps(options_.threads, Activations::kF32, options_.progress);
+  std::shared_ptr<Ops> fast_ops_ =
+      MakeCpuOps(options_.threads, Activations::kInt8, options_.progress);
   std::string imatrix_;
   std::vector<CompareRow> variants_;
   std::vector<fs::path> files_;  // parallel to report_.rows

@@ -46,7 +46,7 @@ class Run {
       FailUsage("{}: exists; remove it or choose another name", output);
     }
     ResetPeakMemory();
-    Checkpoint checkpoint = OpenToRun(model, options.precision, options.threads);
+    Checkpoint checkpoint = OpenToRun(model, options.precision, options.threads, options.progress);
     // Derivatives are those of the weights, not of LLM.int8()'s rounding of what they meet.
     checkpoint.int8_threshold.reset();
     const Activations activations =
@@ -150,11 +150,7 @@ class Run {
     to.seed = options_.seed;
     to.pass_tokens = LongestExample();
     to.remember = Remembers(to.pass_tokens);
-    to.between_layers = [this] {
-      if (options_.progress != nullptr && options_.progress->Cancelled()) {
-        throw Error(Error::Kind::kCancelled, "cancelled");
-      }
-    };
+    to.progress = options_.progress;
     report_.checkpointing = !to.remember;
     trainer_ = std::make_unique<Trainer>(model_, std::move(adapter), std::move(examples_), to);
   }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "pipeline/exact_grid.h"
 #include "tensor/composed.h"
@@ -196,8 +197,7 @@ void RewriteWriter::Copy(const Job& job) {
     check(piece);
     writer_->Append(piece);
     plan_.source->checkpoint.GiveBackPages();
-    if (progress_ == nullptr || !progress_->Cancelled()) return;
-    throw Error(Error::Kind::kCancelled, output_ + ": cancelled");
+    CheckCancelled(progress_);
   });
 }
 
