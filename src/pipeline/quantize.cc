@@ -158,13 +158,15 @@ void KeepOrders(QuantizePlan& plan) {
 }
 
 // Files of Hugging Face's kind keep their vectors as they are; what no such file can hold (the
-// embedding of a GGUF file on one of its own grids) becomes f16.
+// embedding of a GGUF file on one of its own grids) becomes f16. A matrix that was to be rounded
+// and stays has a note that says why.
 TensorChoice ForDialect(const Container& container, const Tensor& tensor, TensorChoice choice) {
   if (container.dialect == Dialect::kGguf) return choice;
   const bool linear = choice.quantize && !choice.grid->plain;
   if (linear) return choice;
-  if (container.can_store(*tensor.grid)) return {tensor.grid, false, "", false};
-  return {&GridNamed("f16"), true, "", false};
+  const std::string note = choice.note.empty() ? "" : "not quantized, " + choice.note;
+  if (container.can_store(*tensor.grid)) return {tensor.grid, false, note, false};
+  return {&GridNamed("f16"), true, note, false};
 }
 
 bool HasTarget(const QuantizeOptions& options) {
