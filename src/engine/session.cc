@@ -1,9 +1,9 @@
 #include "engine/session.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
+#include "base/finite.h"
 #include "model/architecture.h"
 #include "model/text_model.h"
 
@@ -17,11 +17,9 @@ namespace {
     std::vector<float> row(static_cast<size_t>(tensor.cols()));
     for (int64_t r = 0; r < tensor.rows(); ++r) {
       DecodeRow(tensor, r, row.data());
-      for (const float v : row) {
-        if (!std::isfinite(v)) {
-          FailFormat("{}: tensor '{}' holds a value that is not finite in row {}", checkpoint.path,
-                     tensor.name, r);
-        }
+      if (!AllFinite(row)) {
+        FailFormat("{}: tensor '{}' holds a value that is not finite in row {}", checkpoint.path,
+                   tensor.name, r);
       }
     }
   }
@@ -36,8 +34,7 @@ LoadedModel::LoadedModel(Checkpoint c, std::shared_ptr<Ops> o)
       weights(BindWeights(checkpoint, *ops)) {}
 
 void LoadedModel::CheckFinite(const float* logits) const {
-  if (!std::all_of(logits, logits + weights.parameters.vocabulary,
-                   [](float v) { return std::isfinite(v); })) {
+  if (!AllFinite({logits, static_cast<size_t>(weights.parameters.vocabulary)})) {
     FailNotFinite(checkpoint);
   }
 }

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/finite.h"
 #include "method/gram_error.h"
 #include "method/round_rows.h"
 #include "method/transform.h"
@@ -126,8 +127,7 @@ std::vector<float> Scales(const ScaleProblem& problem, ThreadPool& pool) {
   for (const ScaledLinear& linear : problem.linears) {
     if (!linear.grid->plain) samples.push_back(SampleOf(linear, problem.n));
   }
-  const auto finite = [](float v) { return std::isfinite(v); };
-  if (samples.empty() || problem.gram.empty() || !std::ranges::all_of(problem.gram, finite)) {
+  if (samples.empty() || problem.gram.empty() || !AllFinite(problem.gram)) {
     return best;
   }
   const std::vector<double> x = Activations(problem), w = Magnitudes(problem, samples);

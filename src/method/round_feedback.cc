@@ -1,8 +1,8 @@
 #include "method/round_feedback.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "base/finite.h"
 #include "method/column_order.h"
 #include "method/factor.h"
 #include "method/feedback.h"
@@ -32,8 +32,8 @@ std::vector<float> Importances(const Statistics& statistics, int64_t cols) {
   std::vector<float> importance;
   if (statistics.gram.empty()) return importance;
   for (int64_t i = 0; i < cols; ++i) importance.push_back(statistics.gram[i * cols + i]);
-  const bool usable = std::ranges::all_of(importance, [](float v) { return std::isfinite(v); }) &&
-                      std::ranges::any_of(importance, [](float v) { return v > 0; });
+  const bool usable =
+      AllFinite(importance) && std::ranges::any_of(importance, [](float v) { return v > 0; });
   if (!usable) importance.clear();
   return importance;
 }

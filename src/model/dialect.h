@@ -65,4 +65,22 @@ int64_t HeadsOf(RowOrder order, const Hyperparameters& parameters);
 // The GGUF order of `row` among rows of `heads` heads: the source row it is copied from.
 int64_t SourceRow(int64_t row, int64_t rows, int64_t heads);
 
+// The place of each of a tensor's rows in Hugging Face's order: GGUF has those of queries and keys
+// in another.
+class RowPlaces {
+ public:
+  RowPlaces() = default;  // the same order
+  RowPlaces(Dialect dialect, const RolePlace& place, const Hyperparameters& parameters,
+            int64_t rows)
+      : rows_(rows),
+        heads_(dialect == Dialect::kGguf ? HeadsOf(place.role->order, parameters) : 0) {}
+
+  int64_t operator()(int64_t row) const {
+    return heads_ == 0 ? row : SourceRow(row, rows_, heads_);
+  }
+
+ private:
+  int64_t rows_ = 0, heads_ = 0;
+};
+
 }  // namespace halftone

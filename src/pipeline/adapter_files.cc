@@ -10,21 +10,9 @@
 namespace halftone {
 namespace {
 
-// The place of row r of a module's rows in Hugging Face's order.
-class RowOrderOf {
- public:
-  RowOrderOf(const LoadedModel& model, const RolePlace& place, int64_t rows)
-      : rows_(rows),
-        heads_(model.checkpoint.dialect == Dialect::kGguf
-                   ? HeadsOf(place.role->order, model.weights.parameters)
-                   : 0) {}
-  int64_t operator()(int64_t row) const {
-    return heads_ == 0 ? row : SourceRow(row, rows_, heads_);
-  }
-
- private:
-  int64_t rows_, heads_;
-};
+RowPlaces PlacesOf(const LoadedModel& model, const RolePlace& place, int64_t rows) {
+  return {model.checkpoint.dialect, place, model.weights.parameters, rows};
+}
 
 RolePlace PlaceOfLayer(const LoadedModel& model, const std::string& name) {
   return *PlaceOf(*model.weights.architecture, Dialect::kGguf, name);
@@ -65,17 +53,15 @@ Adapter AdapterFor(const LoadedModel& model, const std::vector<AdapterModule>& m
   adapter.values = std::make_shared<std::vector<float>>();
   for (const AdapterModule& module : modules) {
     const std::string name = NameInDialect(Dialect::kGguf, module.place);
-    const std::string shown = NameInDialect(Dialect::kHuggingFace, module.place);
     const auto layers = LayersNamed(model.weights, module.place, name);
     int64_t rows = 0;
     for (const Linear* linear : layers) rows += linear->weight->rows;
     if (layers.empty() || rows != module.rows() || layers[0]->weight->cols != module.cols()) {
-      FailFormat(
-          "{}: '{}' is for a layer of [{}, {}], but {} has {}: it is another model's adapter",
-          source, shown, module.rows(), module.cols(), model.checkpoint.path,
-          layers.empty() ? "none" : ShapeText({{rows, layers[0]->weight->cols}}));
+      std::optional<std::vector<int64_t>> found;
+      if (!layers.empty()) found = {rows, layers[0]->weight->cols};
+      FailOtherModel(source, module, model.checkpoint.path, found);
     }
-    const RowOrderOf order(model, module.place, rows);
+    const RowPlaces places = PlacesOf(model, module.place, rows);
     for (const Linear* linear : layers) {
       AdapterPart part{
           name,        linear->first_row, module.rank, linear->weight->rows, linear->weight->cols,
@@ -86,7 +72,7 @@ Adapter AdapterFor(const LoadedModel& model, const std::vector<AdapterModule>& m
       float* values = adapter.values->data();
       std::ranges::copy(module.a, values + part.a);
       for (int64_t r = 0; r < part.rows; ++r) {
-        const float* from = module.b.data() + order(part.first_row + r) * module.rank;
+        const float* from = module.b.data() + places(part.first_row + r) * module.rank;
         for (int64_t k = 0; k < part.rank; ++k) values[part.b_turned + k * part.rows + r] = from[k];
       }
       adapter.parts.push_back(std::move(part));
@@ -120,11 +106,11 @@ std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& ad
       module.a.insert(module.a.end(), values + part->a, values + part->b_turned);
     }
     module.b.resize(static_cast<size_t>(rows * module.rank));
-    const RowOrderOf order(model, module.place, rows);
+    const RowPlaces places = PlacesOf(model, module.place, rows);
     int64_t column = 0;
     for (const AdapterPart* part : parts) {
       for (int64_t r = 0; r < part->rows; ++r) {
-        float* to = module.b.data() + order(part->first_row + r) * module.rank + column;
+        float* to = module.b.data() + places(part->first_row + r) * module.rank + column;
         for (int64_t k = 0; k < part->rank; ++k) {
           to[k] = values[part->b_turned + k * part->rows + r] * (part->scale / first.scale);
         }

@@ -1,7 +1,9 @@
-// The two formats of adapters, read; adapter_files.h puts them to use.
+// The two formats of adapters, read, and what both are checked for; adapter_files.h puts them to
+// use.
 
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,9 +23,15 @@ struct AdapterHalves {
   Tensor a, b;  // without a grid where the file has none
 };
 
-// [rank, cols] and [rows, rank] of plain or quantized numbers; `name` is the module's. Throws Error
-// (kFormat) naming path and module.
-AdapterModule ModuleFrom(const std::string& path, const std::string& name, const RolePlace& place,
-                         const AdapterHalves& halves);
+// The module of the tensor of that name, its halves [rank, cols] and [rows, rank] of plain or
+// quantized numbers. Throws Error (kFormat) naming path and tensor, also where the architecture has
+// no such linear layer.
+AdapterModule ModuleFrom(const std::string& path, const Architecture& architecture, Dialect dialect,
+                         const std::string& name, const AdapterHalves& halves);
+
+// For a module that the model has no layer of its shape for: there it is `found`, or nothing.
+[[noreturn]] void FailOtherModel(const std::string& path, const AdapterModule& module,
+                                 const std::string& model,
+                                 const std::optional<std::vector<int64_t>>& found);
 
 }  // namespace halftone

@@ -24,6 +24,7 @@
 #include "pipeline/lock_step.h"
 #include "pipeline/overlap.h"
 #include "pipeline/presets.h"
+#include "pipeline/temporary_file.h"
 #include "pipeline/text_input.h"
 
 namespace halftone {
@@ -34,24 +35,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view kDefaultPrompts[] = {"The three primary colours are",
                                                 "Once upon a time, in a village by the sea,",
                                                 "To boil an egg, first"};
-
-// A file or folder that goes away with its owner.
-class TemporaryFile {
- public:
-  TemporaryFile(fs::path path, bool keep) : path_(std::move(path)), keep_(keep) {}
-  ~TemporaryFile() {
-    std::error_code error;
-    if (!keep_) fs::remove_all(path_, error);
-  }
-  TemporaryFile(TemporaryFile&& other) noexcept
-      : path_(std::move(other.path_)), keep_(std::exchange(other.keep_, true)) {}
-  TemporaryFile& operator=(TemporaryFile&&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-  bool keep_;
-};
 
 // The layer's number in "blk.N.", or -1.
 int LayerOf(std::string_view name) {

@@ -64,14 +64,9 @@ std::vector<AdapterModule> ReadGgufModules(const std::string& path,
   if (halves.empty()) FailFormat("{}: holds no matrices", path);
   std::vector<AdapterModule> modules;
   for (const auto& [name, pair] : halves) {
-    const auto place = PlaceOf(architecture, Dialect::kGguf, name);
-    if (!place || !IsLayerLinear(*place)) {
-      FailFormat("{}: '{}' is no linear layer of {}: it is another model's adapter", path,
-                 Printable(name), architecture.name);
-    }
-    AdapterModule module = ModuleFrom(path, name, *place, pair);
+    AdapterModule module = ModuleFrom(path, architecture, Dialect::kGguf, name, pair);
     if (*alpha != 0) module.scale = static_cast<float>(*alpha / static_cast<double>(module.rank));
-    const int64_t heads = HeadsOf(place->role->order, parameters), rows = module.rows();
+    const int64_t heads = HeadsOf(module.place.role->order, parameters), rows = module.rows();
     if (heads > 0) {
       if (rows % (2 * heads) != 0) {
         FailFormat("{}: '{}' has {} rows, which are no {} heads", path, Printable(name), rows,

@@ -1,12 +1,12 @@
 #include "pipeline/load.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <thread>
 #include <utility>
 
 #include "base/error.h"
+#include "base/finite.h"
 #include "base/thread_pool.h"
 #include "container/container.h"
 #include "grid/grouped.h"
@@ -21,22 +21,14 @@ namespace {
 // LLM.int8()'s own, and transformers'.
 constexpr float kUsualThreshold = 6;
 
-// The place of each of a tensor's rows in Hugging Face's order. Groups that share a scale lie
-// within rows, so that it matters to double quantization only, which counts scales over the whole
-// tensor; GGUF has the rows of queries and keys in another order.
-struct RowPlaces {
-  int64_t rows = 0;
-  int64_t heads = 0;  // 0: the same order
-  int64_t Place(int64_t row) const { return heads == 0 ? row : SourceRow(row, rows, heads); }
-};
-
 // Rows of plain numbers, rounded to blocks whenever they are read.
 class RoundedRows : public RowSource {
  public:
   RoundedRows(std::string path, Tensor tensor, const Grid& grid, Progress* progress)
       : path_(std::move(path)), tensor_(std::move(tensor)), grid_(grid), progress_(progress) {}
 
-  // Rounds the scales of all rows to 8 bits.
+  // Rounds the scales of all rows to 8 bits. Groups that share a scale lie within rows, so that the
+  // rows' order matters here only: double quantization counts scales over the whole tensor.
   void NestScales(const RowPlaces& places, ThreadPool& pool) {
     const int64_t rows = tensor_.rows(), groups = tensor_.cols() / grid_.block;
     std::vector<float> scales(static_cast<size_t>(rows * groups));
@@ -44,7 +36,7 @@ class RoundedRows : public RowSource {
       std::vector<uint8_t> blocks(grid_.RowBytes(tensor_.cols()));
       Round(row, blocks.data());
       for (int64_t g = 0; g < groups; ++g) {
-        scales[places.Place(row) * groups + g] =
+        scales[places(row) * groups + g] =
             LoadReal(grid_.grouped->scale, blocks.data() + g * grid_.bytes);
       }
     });
@@ -58,7 +50,7 @@ class RoundedRows : public RowSource {
       Round(row, blocks);
       for (int64_t g = 0; g < groups; ++g, blocks += grid_.bytes) {
         if (nested_.codes.empty()) continue;
-        StoreReal(grid_.grouped->scale, nested_.Scale(places_.Place(row) * groups + g), blocks);
+        StoreReal(grid_.grouped->scale, nested_.Scale(places_(row) * groups + g), blocks);
       }
     }
   }
@@ -70,7 +62,7 @@ class RoundedRows : public RowSource {
     }
     std::vector<float> weights(static_cast<size_t>(tensor_.cols()));
     DecodeRow(tensor_, row, weights.data());
-    if (!std::ranges::all_of(weights, [](float w) { return std::isfinite(w); })) {
+    if (!AllFinite(weights)) {
       FailFormat("{}: tensor '{}' holds a value that is not finite in row {}", path_, tensor_.name,
                  row);
     }
@@ -120,9 +112,7 @@ void RoundLinears(const Precision& precision, int threads, Progress* progress,
     const Grid& grid = GroupedGrid(spec, tensor.cols());
     const auto source = std::make_shared<RoundedRows>(checkpoint.path, tensor, grid, progress);
     if (spec.nested) {
-      const bool gguf = checkpoint.dialect == Dialect::kGguf;
-      const int64_t heads = gguf ? HeadsOf(place->role->order, parameters) : 0;
-      source->NestScales({tensor.rows(), heads}, pool);
+      source->NestScales({checkpoint.dialect, *place, parameters, tensor.rows()}, pool);
     }
     tensor.grid = &grid;
     tensor.data = {};

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -12,16 +11,14 @@
 #include "halftone/finetune.h"
 #include "halftone/quantize.h"
 #include "pipeline/adapter_files.h"
-#include "pipeline/assets.h"
 #include "pipeline/load.h"
 #include "pipeline/lock_step.h"
 #include "pipeline/rewrite.h"
+#include "pipeline/temporary_file.h"
 #include "pipeline/text_input.h"
 
 namespace halftone {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kSame = "same";
 
@@ -36,27 +33,6 @@ std::string CommonGrid(const Checkpoint& checkpoint) {
   const auto most =
       std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; });
   return most == counts.end() ? "f16" : std::string(most->first);
-}
-
-// A file or folder that goes away.
-class Temporary {
- public:
-  explicit Temporary(fs::path path) : path_(std::move(path)) {}
-  ~Temporary() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-TextInput TextOf(const MergeOptions& options) {
-  if (!options.text.empty()) return ReadTextInput(options.text);
-  return {std::string(Asset("calibration.txt")), "the text that comes with halftone"};
 }
 
 }  // namespace
@@ -74,7 +50,7 @@ MergeReport Merge(const std::string& model, const std::string& output,
   quantize.threads = options.threads;
   quantize.progress = options.progress;
   MergeReport report;
-  std::vector<std::unique_ptr<Temporary>> others;
+  std::vector<TemporaryFile> others;
   std::vector<std::shared_ptr<const LoadedModel>> merged;
   const auto make = [&](std::string grid, const std::string& path, bool kept) {
     if (grid == kSame) grid = CommonGrid(unmerged->checkpoint);
@@ -83,7 +59,7 @@ MergeReport Merge(const std::string& model, const std::string& output,
     quantize.grid = grid;
     quantize.method = kept ? options.method : "";
     quantize.container = kept ? options.container : "";
-    if (!kept) others.push_back(std::make_unique<Temporary>(path));
+    if (!kept) others.emplace_back(path);
     const QuantizeReport made = Quantize(model, path, quantize);
     if (kept) report.output = made.output;
     report.choices.push_back({grid, made.method, made.file_bytes, {}, kept});
@@ -93,8 +69,9 @@ MergeReport Merge(const std::string& model, const std::string& output,
   for (const std::string& grid : options.compare) {
     make(grid, output + ".compared-" + std::to_string(others.size()), false);
   }
-  const ChunkedText chunks = ReadChunks(unmerged->checkpoint, TextOf(options), options.context,
-                                        options.chunks, options.progress);
+  const TextInput text = options.text.empty() ? BundledText() : ReadTextInput(options.text);
+  const ChunkedText chunks =
+      ReadChunks(unmerged->checkpoint, text, options.context, options.chunks, options.progress);
   const auto reports =
       EvaluateInLockStep(unmerged, merged, F32Grid(), chunks, options.threads, options.progress);
   for (size_t i = 0; i < reports.size(); ++i) report.choices[i].quality = reports[i];

@@ -6,16 +6,15 @@
 #include "base/error.h"
 #include "model/architecture.h"
 #include "model/hyperparameters.h"
-#include "pipeline/adapter_files.h"
+#include "pipeline/adapter_formats.h"
 
 namespace halftone {
 namespace {
 
 class MergedRows : public RowSource {
  public:
-  // `heads`: whose rows lie in GGUF's order; 0: Hugging Face's.
-  MergedRows(Tensor base, AdapterModule module, int64_t heads)
-      : base_(std::move(base)), module_(std::move(module)), heads_(heads) {}
+  MergedRows(Tensor base, AdapterModule module, const RowPlaces& places)
+      : base_(std::move(base)), module_(std::move(module)), places_(places) {}
 
   void Read(int64_t begin, int64_t end, uint8_t* blocks) const override {
     const int64_t cols = base_.cols();
@@ -34,7 +33,7 @@ class MergedRows : public RowSource {
     std::vector<double> sums(static_cast<size_t>(cols));
     for (int64_t r = begin; r < end; ++r) {
       DecodeRow(rows, r - begin, values.data());
-      Add(heads_ == 0 ? r : SourceRow(r, base_.rows(), heads_), values, sums);
+      Add(places_(r), values, sums);
       std::copy_n(reinterpret_cast<const uint8_t*>(values.data()), cols * 4, blocks);
       blocks += cols * 4;
     }
@@ -56,7 +55,7 @@ class MergedRows : public RowSource {
 
   Tensor base_;
   AdapterModule module_;
-  int64_t heads_;
+  RowPlaces places_;
 };
 
 }  // namespace
@@ -67,16 +66,14 @@ Checkpoint WithAdapter(Checkpoint checkpoint, const std::string& adapter) {
   for (AdapterModule& module : ReadAdapterModules(adapter, architecture, parameters)) {
     const std::string name = NameInDialect(checkpoint.dialect, module.place);
     const auto tensor = std::ranges::find(checkpoint.tensors, name, &Tensor::name);
-    if (tensor == checkpoint.tensors.end() ||
-        tensor->shape != std::vector<int64_t>{module.rows(), module.cols()}) {
-      FailFormat(
-          "{}: '{}' is for a layer of [{}, {}], but {} has {}: it is another model's adapter",
-          adapter, name, module.rows(), module.cols(), checkpoint.path,
-          tensor == checkpoint.tensors.end() ? "none" : ShapeText(tensor->shape));
+    if (tensor == checkpoint.tensors.end()) {
+      FailOtherModel(adapter, module, checkpoint.path, std::nullopt);
     }
-    const bool gguf = checkpoint.dialect == Dialect::kGguf;
-    const int64_t heads = gguf ? HeadsOf(module.place.role->order, parameters) : 0;
-    const auto source = std::make_shared<MergedRows>(*tensor, std::move(module), heads);
+    if (tensor->shape != std::vector<int64_t>{module.rows(), module.cols()}) {
+      FailOtherModel(adapter, module, checkpoint.path, tensor->shape);
+    }
+    const RowPlaces places(checkpoint.dialect, module.place, parameters, tensor->rows());
+    const auto source = std::make_shared<MergedRows>(*tensor, std::move(module), places);
     tensor->grid = &F32Grid();
     tensor->data = {};
     tensor->owner = nullptr;

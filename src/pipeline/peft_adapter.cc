@@ -7,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -126,24 +125,6 @@ Tensor Turned(const Tensor& tensor) {
 
 }  // namespace
 
-AdapterModule ModuleFrom(const std::string& path, const std::string& name, const RolePlace& place,
-                         const AdapterHalves& halves) {
-  if (halves.a.grid == nullptr || halves.b.grid == nullptr) {
-    FailFormat("{}: '{}' has only one half of its pair", path, Printable(name));
-  }
-  const auto& [a, b] = halves;
-  if (a.shape.size() != 2 || b.shape.size() != 2 || a.shape[0] != b.shape[1] || a.shape[0] < 1) {
-    FailFormat("{}: '{}' has matrices of {} and {}, which do not go together", path,
-               Printable(name), ShapeText(a.shape), ShapeText(b.shape));
-  }
-  AdapterModule module{place, a.shape[0], 1, Decode(a), Decode(b)};
-  for (const std::vector<float>* values : {&module.a, &module.b}) {
-    if (std::ranges::all_of(*values, [](float v) { return std::isfinite(v); })) continue;
-    FailFormat("{}: '{}' holds a value that is not finite", path, Printable(name));
-  }
-  return module;
-}
-
 std::vector<AdapterModule> ReadPeftModules(const std::string& folder,
                                            const Architecture& architecture) {
   const PeftConfig config(fs::path(folder) / "adapter_config.json");
@@ -174,12 +155,8 @@ std::vector<AdapterModule> ReadPeftModules(const std::string& folder,
   if (halves.empty()) FailFormat("{}: holds no matrices", file.path);
   std::vector<AdapterModule> modules;
   for (const auto& [name, pair] : halves) {
-    const auto place = PlaceOf(architecture, Dialect::kHuggingFace, name + ".weight");
-    if (!place || !IsLayerLinear(*place) || place->expert >= 0) {
-      FailFormat("{}: '{}' is no linear layer of {}: it is another model's adapter", file.path,
-                 Printable(name), architecture.name);
-    }
-    modules.push_back(ModuleFrom(file.path, name, *place, pair));
+    modules.push_back(
+        ModuleFrom(file.path, architecture, Dialect::kHuggingFace, name + ".weight", pair));
     modules.back().scale = config.Scale(name, modules.back().rank);
   }
   return modules;

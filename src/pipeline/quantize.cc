@@ -18,7 +18,6 @@
 #include "method/transform.h"
 #include "model/fold.h"
 #include "pipeline/allocate.h"
-#include "pipeline/assets.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/fingerprint.h"
 #include "pipeline/hf_documents.h"
@@ -36,9 +35,6 @@ namespace {
 // Rows are decoded, rounded and written in slabs of this many weights, so that memory does not grow
 // with the tensor.
 constexpr int64_t kSlabWeights = int64_t{1} << 24;
-
-// The calibration text that comes with the library.
-constexpr const char* kBundledText = "calibration.txt";
 
 // Stands for the grids that a target has yet to choose: the widest that they may be.
 std::string StandIn() {
@@ -87,7 +83,7 @@ TextInput TextFor(const QuantizeOptions& options) {
   if (options.progress) {
     options.progress->Note("no --calibration: using the text that comes with halftone");
   }
-  return {std::string(Asset(kBundledText)), "the bundled calibration text"};
+  return BundledText();
 }
 
 ImportanceMatrix Importances(const std::string& input, const TextInput& calibration,

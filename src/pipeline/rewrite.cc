@@ -10,6 +10,7 @@
 
 #include "base/cancel.h"
 #include "base/error.h"
+#include "base/finite.h"
 #include "pipeline/exact_grid.h"
 #include "tensor/composed.h"
 
@@ -151,7 +152,7 @@ void RequireFinite(const std::string& path, const Tensor& tensor, std::span<cons
   std::vector<float> values(static_cast<size_t>(tensor.cols()));
   for (size_t at = 0; at < rows.size() && !values.empty(); at += tensor.row_bytes()) {
     tensor.grid->Decode(rows.data() + at, tensor.cols(), values.data());
-    if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); })) {
+    if (!AllFinite(values)) {
       FailFormat("{}: tensor '{}' holds a value that is not finite", path, tensor.name);
     }
   }

@@ -33,12 +33,15 @@ bool IsJsonLines(const TextInput& input);
 // Throws Error (kIo).
 TextInput ReadTextInput(const std::string& path);
 
+// The text for calibration that comes with the library.
+TextInput BundledText();
+
 // Chunks of `length` tokens, at most `limit` of them if not 0; no more conversations are rendered
 // than these take. A beginning-of-text token that both template and tokenizer add is kept once.
-// Throws Error: kFormat naming file
-// and line for a line that is none of the above, kUsage for too little text.
-ChunkedText ReadChunks(const Checkpoint& model, const TextInput& input,
-                              int64_t length, int64_t limit, Progress* progress);
+// Throws Error: kFormat naming file and line for a line that is none of the above, kUsage for too
+// little text.
+ChunkedText ReadChunks(const Checkpoint& model, const TextInput& input, int64_t length,
+                       int64_t limit, Progress* progress);
 
 // What is said, without the JSON: for comparing texts. Throws as ReadChunks does.
 std::string PlainText(const TextInput& input);

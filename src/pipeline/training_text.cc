@@ -1,37 +1,32 @@
 #include "pipeline/training_text.h"
 
 #include <algorithm>
-#include <memory>
 
 #include "base/error.h"
-#include "engine/session.h"
-#include "pipeline/conversation.h"
 #include "pipeline/json_lines.h"
+#include "pipeline/model_words.h"
 
 namespace halftone {
 namespace {
 
 class Reader {
  public:
-  Reader(const Checkpoint& model, const TextInput& input, int64_t context, bool refuse_long)
-      : model_(model),
-        input_(input),
+  Reader(const Checkpoint& model, const TextInput& input, int64_t context, bool refuse_long,
+         Progress* progress)
+      : input_(input),
         context_(context),
         refuse_long_(refuse_long),
-        tokenizer_(MakeTokenizer(model)),
-        metadata_(TokenizerMetadata(model)) {}
-
-  bool has_template() const { return metadata_.String("tokenizer.chat_template") != nullptr; }
+        words_(model, input, progress) {}
 
   void ReadPlainText() {
-    std::vector<int32_t> tokens = Encode(input_.text);
-    const bool bos = tokenizer_->add_bos() && !tokens.empty() && tokens[0] == tokenizer_->bos();
+    std::vector<int32_t> tokens = words_.Encode(input_.text);
+    const bool bos = tokenizer().add_bos() && !tokens.empty() && tokens[0] == tokenizer().bos();
     if (bos) tokens.erase(tokens.begin());
     const int64_t each = context_ - (bos ? 1 : 0);
     for (int64_t begin = 0; begin < std::ssize(tokens); begin += each) {
       const int64_t size = std::min(each, std::ssize(tokens) - begin);
       TrainingExample example;
-      if (bos) example.tokens.push_back(tokenizer_->bos());
+      if (bos) example.tokens.push_back(tokenizer().bos());
       example.tokens.insert(example.tokens.end(), tokens.begin() + begin,
                             tokens.begin() + begin + size);
       example.scored.assign(example.tokens.size(), 1);
@@ -42,7 +37,7 @@ class Reader {
   void ReadLine(const JsonLine& line, int64_t number) {
     TrainingExample example;
     if (line.messages.empty()) {
-      example.tokens = Encode(line.text);
+      example.tokens = words_.Encode(line.text);
       AddEnd(example.tokens);
       example.scored.assign(example.tokens.size(), 1);
     } else {
@@ -63,19 +58,11 @@ class Reader {
   TrainingText text;
 
  private:
-  // What template and tokenizer both begin with is kept once.
-  std::vector<int32_t> Encode(std::string_view of) const {
-    std::vector<int32_t> tokens = tokenizer_->Encode(of, true);
-    if (tokenizer_->add_bos() && tokens.size() > 1 && tokens[0] == tokenizer_->bos() &&
-        tokens[1] == tokens[0]) {
-      tokens.erase(tokens.begin());
-    }
-    return tokens;
-  }
+  const Tokenizer& tokenizer() const { return words_.tokenizer(); }
 
   void AddEnd(std::vector<int32_t>& tokens) const {
-    if (tokenizer_->eos() >= 0 && (tokens.empty() || tokens.back() != tokenizer_->eos())) {
-      tokens.push_back(tokenizer_->eos());
+    if (tokenizer().eos() >= 0 && (tokens.empty() || tokens.back() != tokenizer().eos())) {
+      tokens.push_back(tokenizer().eos());
     }
   }
 
@@ -92,17 +79,13 @@ class Reader {
                                  int64_t number) const {
     JsonLine part;
     for (size_t i = 0; i < count; ++i) part.messages.push_back(line.messages[i]);
-    if (!has_template()) {
-      std::vector<int32_t> tokens = Encode(ContentsOf(part));
+    if (!words_.has_template()) {
+      std::vector<int32_t> tokens = words_.Encode(ContentsOf(part));
       if (!open && count == line.messages.size()) AddEnd(tokens);
       return tokens;
     }
     if (part.messages.empty()) return {};
-    try {
-      return Encode(RenderConversation(metadata_, *tokenizer_, part.messages, open, model_.path));
-    } catch (const Error& error) {
-      Fail(error.kind(), "{}: line {}: {}", input_.name, number, error.what());
-    }
+    return words_.Encode(words_.Render(part.messages, open, number));
   }
 
   TrainingExample Conversation(const JsonLine& line, int64_t number) const {
@@ -123,12 +106,10 @@ class Reader {
     return example;
   }
 
-  const Checkpoint& model_;
   const TextInput& input_;
   int64_t context_;
   bool refuse_long_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  Metadata metadata_;
+  ModelWords words_;
 };
 
 }  // namespace
@@ -136,12 +117,8 @@ class Reader {
 TrainingText ReadTrainingText(const Checkpoint& model, const TextInput& input, int64_t context,
                               bool refuse_long, Progress* progress) {
   if (context < 2) FailUsage("a context of {} tokens holds nothing to learn", context);
-  Reader reader(model, input, context, refuse_long);
+  Reader reader(model, input, context, refuse_long, progress);
   if (IsJsonLines(input)) {
-    if (!reader.has_template() && progress != nullptr) {
-      progress->Note(input.name +
-                     ": the model has no chat template; conversations are read as plain text");
-    }
     ForEachJsonLine(input,
                     [&](const JsonLine& line, int64_t number) { reader.ReadLine(line, number); });
   } else {
