@@ -225,7 +225,9 @@ class Comparison {
     bench.progress = options_.progress;
     MeasureSpeed(model, bench, row.speed);
     row.speed.peak_bytes = PeakMemory();
-    if (machine_gbps_ == 0) machine_gbps_ = MeasureReadBandwidth(options_.threads);
+    if (machine_gbps_ == 0) {
+      machine_gbps_ = MeasureReadBandwidth(options_.threads, options_.progress);
+    }
     row.speed.machine_gbps = machine_gbps_;
     const auto tokenizer = MakeTokenizer(model->checkpoint);
     Generator generator(model, *tokenizer, std::max<int64_t>(512, options_.sample_tokens * 2));

@@ -69,7 +69,7 @@ BenchReport Bench(const std::string& model, const BenchOptions& options) {
   report.load_seconds = SecondsSince(start);
   MeasureSpeed(loaded, options, report);
   report.peak_bytes = PeakMemory();
-  report.machine_gbps = MeasureReadBandwidth(options.threads);
+  report.machine_gbps = MeasureReadBandwidth(options.threads, options.progress);
   return report;
 }
 
