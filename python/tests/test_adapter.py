@@ -37,14 +37,14 @@ def adapter(shared, tiny_bf16, tmp_path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["tiny-lora-adapter", "tiny-lora-gguf"])
-def test_logits_are_pefts(shared, tiny_bf16, name):
-    path = shared(f"fixtures/{name}")
-    expected = load_file(path / "expected.safetensors")
-    if name.endswith("gguf"):
-        path = path / "adapter.gguf"
-    model = AUTO.from_pretrained(tiny_bf16, adapter=path, **EXACT)
-    assert difference(model.logits(expected["input_ids"]), expected["logits"]) < 1e-3
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [("tiny-lora-adapter", 1e-3), ("tiny-lora-gguf/adapter.gguf", 2e-3)],  # the latter in f16
+)
+def test_logits_are_pefts(shared, tiny_bf16, name, bound):
+    expected = load_file(shared("fixtures/tiny-lora-adapter") / "expected.safetensors")
+    model = AUTO.from_pretrained(tiny_bf16, adapter=shared(f"fixtures/{name}"), **EXACT)
+    assert difference(model.logits(expected["input_ids"]), expected["logits"]) < bound
     without = AUTO.from_pretrained(tiny_bf16, **EXACT)
     assert difference(without.logits(expected["input_ids"]), expected["logits"]) > 1e-2
 
