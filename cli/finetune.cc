@@ -77,6 +77,13 @@ class FinetuneCommand : public Command {
     app.add_option("--seed", options_.seed, "Decides the beginning and the order of examples")
         ->option_text("N")
         ->capture_default_str();
+    app.add_option("--adapter-type", options_.adapter_type,
+                   "Numbers in the adapter's files: f32, f16 or bf16; trained in f32")
+        ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+        ->option_text("TYPE")
+        ->capture_default_str();
+    number("--save-seconds", options_.save_seconds,
+           "Between states that --resume goes on from; 0: one after each step", 1e9);
     app.add_flag("--resume", options_.resume, "Go on where an interrupted run ended");
     AddActivations(app, options_.activations);
     AddPrecision(app, options_.precision);

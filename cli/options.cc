@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <span>
 
 #include "cli/terminal.h"
 
 namespace halftone::cli {
 namespace {
+
+// Of the tensors that a note concerns; --all lists every one.
+constexpr size_t kNamedInNote = 3;
 
 // What the tensors on one grid have in common.
 struct GridSummary {
@@ -129,13 +133,17 @@ std::vector<std::string> WritableGrids() {
 
 void PrintQuantizeReport(Console& console, const QuantizeReport& report, bool all) {
   console.Print(all ? TensorTable(report) : SummaryTable(report));
-  // Each reason once, with how many tensors it concerns.
-  std::map<std::string, int> notes;
+  // Each reason once, with the tensors that it concerns.
+  std::map<std::string, std::vector<std::string>> notes;
   for (const QuantizedTensor& t : report.tensors) {
-    if (!t.note.empty() && !all) ++notes[t.note];
+    if (!t.note.empty() && !all) notes[t.note].push_back(Printable(t.name));
   }
-  for (const auto& [note, count] : notes) {
-    console.Print(fmt::format("{} tensor{}: {}\n", count, count == 1 ? "" : "s", note));
+  for (const auto& [note, names] : notes) {
+    const auto shown = std::span(names).first(std::min(kNamedInNote, names.size()));
+    const size_t more = names.size() - shown.size();
+    console.Print(fmt::format("{} tensor{}: {} ({}{})\n", names.size(),
+                              names.size() == 1 ? "" : "s", note, fmt::join(shown, ", "),
+                              more == 0 ? "" : fmt::format(" and {} more", more)));
   }
   std::string how = report.grid;
   if (!report.method.empty()) how += (how.empty() ? "" : ", ") + report.method;

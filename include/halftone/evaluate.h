@@ -93,6 +93,6 @@ struct BenchReport {
 BenchReport Bench(const std::string& model, const BenchOptions& options);
 
 // Sequential read bandwidth of memory in 10^9 bytes/s with this many threads.
-double MeasureReadBandwidth(int threads);
+double MeasureReadBandwidth(int threads, Progress* progress = nullptr);
 
 }  // namespace halftone

@@ -69,7 +69,9 @@ struct FinetuneOptions {
   Activations activations = Activations::kBf16;
   Precision precision;       // the base model rounded while loading
   bool resume = false;       // goes on where an earlier run with the same options was interrupted
-  double save_seconds = 60;  // between states that a run can be resumed from
+  double save_seconds = 60;  // between states that a run can be resumed from; 0: after each step
+  // Of the numbers in the adapter's files: f32, f16 or bf16. They are trained in f32 whichever.
+  std::string adapter_type = "f32";
   int threads = 0;
   Progress* progress = nullptr;
 };

@@ -41,14 +41,16 @@ class Turn {
 };
 
 std::shared_ptr<SharedModel> Open(const std::filesystem::path& path, int threads, int64_t context,
-                                  const Precision& precision, const std::string& kv_grid,
-                                  const std::string& activations,
+                                  const Precision& precision,
+                                  const std::optional<std::filesystem::path>& adapter,
+                                  const std::string& kv_grid, const std::string& activations,
                                   std::optional<Callback> callback) {
   CallProgress progress(std::move(callback));
   LoadOptions options;
   options.threads = threads;
   options.context = context;
   options.precision = precision;
+  options.adapter = TextOf(adapter);
   options.kv_grid = kv_grid;
   options.activations = ActivationsNamed(activations);
   options.progress = &progress;
@@ -134,7 +136,7 @@ void BindModel(nb::module_& module) {
   nb::class_<SharedModel>(module, "Model", "An opened model.")
       .def_static("open", Open, nb::arg("path"), nb::kw_only(), nb::arg("threads") = load.threads,
                   nb::arg("context") = load.context, nb::arg("precision"),
-                  nb::arg("kv_grid") = load.kv_grid,
+                  nb::arg("adapter") = nb::none(), nb::arg("kv_grid") = load.kv_grid,
                   nb::arg("activations") = NameOf(load.activations),
                   nb::arg("progress") = nb::none())
       .def_prop_ro("architecture", [](SharedModel& s) { return s.model->architecture(); })

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import weakref
@@ -15,7 +16,7 @@ from halftone._core import LoadIn, Precision
 from halftone.calibration import calibration_file
 from halftone.causal_lm import CausalLM
 from halftone.config import AwqConfig, BitsAndBytesConfig, GPTQConfig, QuantizationConfig
-from halftone.errors import UnsupportedError, UsageError
+from halftone.errors import FormatError, UnsupportedError, UsageError
 from halftone.source import Source
 from halftone.tokenization import Tokenizer
 
@@ -26,6 +27,9 @@ ProgressCallback: TypeAlias = Callable[[str, int, int], object]
 
 # Containers whose weights are quantized already.
 _QUANTIZED = ("gptq", "awq", "bnb", "compressed-tensors")
+
+# What makes a folder one of peft's.
+_ADAPTER_CONFIG = "adapter_config.json"
 
 
 class AutoModelForCausalLM:
@@ -38,6 +42,7 @@ class AutoModelForCausalLM:
         load_in_4bit: bool = False,
         load_in_8bit: bool = False,
         quantization_config: QuantizationConfig | None = None,
+        adapter: str | os.PathLike[str] | None = None,
         revision: str | None = None,
         device_map: str | None = None,
         dtype: str | None = None,
@@ -53,6 +58,9 @@ class AutoModelForCausalLM:
         does; quantization_config says it in transformers' words, and GPTQConfig and AwqConfig
         quantize to a temporary folder first.
 
+        adapter: a LoRA adapter that runs beside the weights, peft's folder or llama.cpp's .gguf. A
+        path that is peft's folder itself opens the model that its adapter_config.json names.
+
         context: tokens of memory; 0: the model's own limit, at most 4096. threads: 0: one for each
         processor. activations: what weights are multiplied by, "int8" (rounded, fast) or "f32".
         kv_grid: one of kv_grids(). dtype: "auto": weights stay on their grid. device_map: "auto" or
@@ -62,15 +70,20 @@ class AutoModelForCausalLM:
             raise UnsupportedError(f"dtype: weights run as they are stored, not as {dtype}")
         if device_map not in (None, "auto", "cpu"):
             raise UnsupportedError(f"device_map: models run on the CPU, not on {device_map}")
-        name = _with_revision(path, revision)
+        base = path
+        if adapter is None and (Path(path) / _ADAPTER_CONFIG).is_file():
+            base, adapter = _base_of(Path(path)), path
+        name = _with_revision(base, revision)
         config = _config(load_in_4bit, load_in_8bit, quantization_config)
         if isinstance(config, GPTQConfig | AwqConfig):
             source = _quantized(name, config, threads, progress)
         else:
             source = Source(name, config)
+        source.adapter = None if adapter is None else os.fspath(adapter)
         core = _core.Model.open(
             source.path,
             precision=source.precision,
+            adapter=source.adapter,
             context=context,
             threads=threads,
             activations=activations,
@@ -87,6 +100,23 @@ class AutoTokenizer:
     def from_pretrained(path: str | os.PathLike[str], *, revision: str | None = None) -> Tokenizer:
         """The tokenizer of a .gguf file, a folder in any container, or a model of the hub."""
         return Tokenizer(_core.Tokenizer.open(_with_revision(path, revision)), os.fspath(path))
+
+
+def _base_of(adapter: Path) -> str:
+    """The name or path of the model that peft's folder was trained beside."""
+    config = adapter / _ADAPTER_CONFIG
+    try:
+        described = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(f"{config}: is no JSON: {error}") from error
+    name = described.get("base_model_name_or_path") if isinstance(described, dict) else None
+    if not isinstance(name, str) or not name:
+        raise FormatError(
+            f"{config}: names no model (base_model_name_or_path); open that model with adapter="
+        )
+    if (Path(name) / _ADAPTER_CONFIG).is_file():
+        raise UnsupportedError(f"{config}: {name} is an adapter itself")
+    return name
 
 
 def _with_revision(path: str | os.PathLike[str], revision: str | None) -> str:

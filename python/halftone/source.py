@@ -14,12 +14,17 @@ __all__ = ["Source"]
 
 @dataclass
 class Source:
-    """path: what was opened."""
+    """path: what was opened. adapter: what runs beside it."""
 
     path: str
     precision: Precision
+    adapter: str | None = None
 
     def save(self, output: str | os.PathLike[str], container: str | None) -> None:
+        if self.adapter is not None:
+            raise UnsupportedError(
+                "adapter: halftone.merge() writes a model with one in its weights"
+            )
         if self.precision.load_in == LoadIn.AS_STORED:
             name = container or _core.inspect(self.path).container
             _core.convert(self.path, output, container=name)

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -17,6 +18,8 @@
 #include "base/nearest_name.h"
 #include "base/thread_pool.h"
 #include "halftone/error.h"
+#include "tests/testing/expect_error.h"
+#include "tests/testing/impatient.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
@@ -116,6 +119,25 @@ TEST(ThreadPoolTest, LoopsFollowOneAnotherAfterFailuresAndSleep) {
     if (repeat % 3 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));
     pool.For(64, square);
     for (int64_t i = 0; i < 64; ++i) ASSERT_EQ(squares[i], i * i + repeat);
+  }
+}
+
+// However long the loop, each thread ends its piece at most. The caller asks before each of its
+// own.
+TEST(ThreadPoolTest, LeavesALoopThatIsCancelled) {
+  for (const int threads : {1, 4}) {
+    Impatient impatient(3);
+    ThreadPool pool(threads, &impatient);
+    constexpr int64_t kLong = int64_t{1} << 40;
+    std::atomic<int64_t> own{0};
+    ExpectError(Error::Kind::kCancelled, "cancelled",
+                [&] { pool.For(kLong, [&](int64_t, int thread) { own += thread == 0; }); });
+    EXPECT_EQ(own, 3);
+    // Nobody is asked any more, and nothing is left of it.
+    pool.Watch(nullptr);
+    std::vector<int> hits(100);
+    pool.For(100, [&](int64_t i, int) { ++hits[i]; });
+    EXPECT_EQ(hits, std::vector<int>(100, 1));
   }
 }
 

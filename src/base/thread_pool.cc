@@ -32,7 +32,7 @@ int UsableProcessors() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads, Progress* watched) : watched_(watched) {
   if (threads <= 0) threads = UsableProcessors();
   for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { Work(t); });
 }
@@ -52,6 +52,7 @@ void ThreadPool::Drain(int thread) {
     const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
     if (index >= count_) return;
     try {
+      if (thread == 0) Look();
       piece_(context_, index, thread);
     } catch (...) {
       if (!failed_.exchange(true)) error_ = std::current_exception();

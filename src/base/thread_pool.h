@@ -17,15 +17,26 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/cancel.h"
+
 namespace halftone {
 
 class ThreadPool {
  public:
   // `threads` counts the calling thread; 0 means one for each processor this process may use.
-  explicit ThreadPool(int threads = 0);
+  // `watched`: as Watch.
+  explicit ThreadPool(int threads = 0, Progress* watched = nullptr);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // From now on the thread that calls For asks `progress` before each piece of its own whether to
+  // go on, and leaves the loop with Error (kCancelled) where it says no: what the pieces were to
+  // fill is then half filled. null: asks nobody.
+  void Watch(Progress* progress) { watched_ = progress; }
+  // Asks it now.
+  void Look() const { CheckCancelled(watched_); }
+  Progress* watched() const { return watched_; }
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
@@ -49,6 +60,7 @@ class ThreadPool {
   void Work(int thread);
 
   std::vector<std::thread> workers_;
+  Progress* watched_ = nullptr;
 
   // The loop in progress; written by Run while entry_ is closed and nobody is inside.
   Piece piece_ = nullptr;

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "calibration/gram.h"
 
@@ -60,12 +61,6 @@ LayerwiseCalibration::LayerwiseCalibration(std::shared_ptr<const LoadedModel> mo
   cache_ = model_->ops->MakeCache({p.heads, p.kv_heads, p.head_dim, 1, chunks_.length}, F32Grid());
 }
 
-void LayerwiseCalibration::CheckCancelled() const {
-  if (options_.progress && options_.progress->Cancelled()) {
-    throw Error(Error::Kind::kCancelled, model_->checkpoint.path + ": calibration cancelled");
-  }
-}
-
 StageStatistics LayerwiseCalibration::Output() {
   const ModelWeights& weights = model_->weights;
   const Hyperparameters& p = weights.parameters;
@@ -77,7 +72,7 @@ StageStatistics LayerwiseCalibration::Output() {
   const int64_t step = std::max<int64_t>(1, chunks_.count / wanted);
   if (progress) progress->Begin("calibrate", chunks_.count);
   for (int64_t c = chunks_.count - 1; c >= 0; c -= step) {
-    CheckCancelled();
+    CheckCancelled(options_.progress);
     ForwardPass pass(weights, *model_->ops, *cache_, workspace_, tokens, 0);
     pass.Embed(chunks_.chunk(c));
     for (const LayerWeights& layer : weights.layers) {
@@ -137,7 +132,7 @@ StageStatistics LayerwiseCalibration::Measure(Stream& original, Stream& rounded,
   std::vector<float> x, difference;
   Routing routing;
   for (int64_t c = 0; c < chunks_.count; ++c) {
-    CheckCancelled();
+    CheckCancelled(options_.progress);
     Rows rows{nullptr, tokens};
     if (follows) {
       pass.SetResidual(rounded.Residual(c, tokens, width));
@@ -197,10 +192,11 @@ LayerStatistics LayerwiseCalibration::MeasureLayer(Stream& stream, const LayerWe
   std::vector<std::vector<GramSum>> sums;
   for (const Stage stage : kStages) {
     const size_t matrices = IsRouted(layer, stage) ? layer.experts.size() : 1;
-    sums.emplace_back(matrices, GramSum(pass.InputWidth(stage)));
+    sums.emplace_back();
+    for (size_t m = 0; m < matrices; ++m) sums.back().emplace_back(pass.InputWidth(stage));
   }
   for (int64_t c = 0; c < chunks_.count - options_.held_out_chunks; ++c) {
-    CheckCancelled();
+    CheckCancelled(options_.progress);
     pass.SetResidual(stream.Residual(c, tokens, weights.parameters.width));
     for (size_t s = 0; s < std::size(kStages); ++s) {
       const float* x = pass.Input(layer, kStages[s]);
@@ -242,7 +238,7 @@ void LayerwiseCalibration::Advance(Stream& stream, const LayerWeights& layer, St
     stream.routing.resize(routed ? static_cast<size_t>(chunks_.count) : 0);
   }
   for (int64_t c = 0; c < chunks_.count; ++c) {
-    CheckCancelled();
+    CheckCancelled(options_.progress);
     float* residual = stream.Residual(c, tokens, width);
     pass.SetResidual(residual);
     if (ends_branch) {

@@ -83,7 +83,6 @@ class LayerwiseCalibration {
   void Advance(Stream& stream, const LayerWeights& layer, Stage stage);
   void RoundStages(Stream& original, Stream& rounded, const LayerWeights& layer, LayerWeights& own,
                    const LayerwiseVisitor& visitor, const std::function<void()>& advanced);
-  void CheckCancelled() const;
 
   std::shared_ptr<const LoadedModel> model_;
   ChunkedText chunks_;

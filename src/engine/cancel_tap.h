@@ -5,8 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "halftone/error.h"
-#include "halftone/progress.h"
+#include "base/cancel.h"
 #include "model/forward.h"
 
 namespace halftone {
@@ -17,11 +16,7 @@ class CancelTap : public Tap {
   explicit CancelTap(Progress* progress) : progress_(progress) {}
 
   // Throws Error (kCancelled).
-  void Check() const {
-    if (progress_ != nullptr && progress_->Cancelled()) {
-      throw Error(Error::Kind::kCancelled, "cancelled");
-    }
-  }
+  void Check() const { CheckCancelled(progress_); }
 
   void OnInput(std::string_view, const float*, int64_t, int64_t) override { Check(); }
   void OnExpertInput(std::string_view, int64_t, int64_t, const float*, int64_t, int64_t) override {

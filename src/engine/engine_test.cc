@@ -14,6 +14,7 @@
 #include "engine/session.h"
 #include "halftone/error.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/impatient.h"
 #include "tests/testing/shared.h"
 
 namespace halftone {
@@ -257,20 +258,6 @@ TEST(GeneratorTest, GreedyTextIsTheSameWithAndWithoutTheCache) {
   EXPECT_EQ(stopped.stop, "stopped");
 }
 
-// Ends the work after so many questions.
-class Impatient : public Progress {
- public:
-  explicit Impatient(int questions) : left_(questions) {}
-  void Begin(std::string_view, int64_t) override {}
-  void Advance(int64_t) override {}
-  void End() override {}
-  void Note(std::string_view) override {}
-  bool Cancelled() override { return left_-- <= 0; }
-
- private:
-  int left_;
-};
-
 class ContinuationTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -326,13 +313,14 @@ TEST_F(ContinuationTest, EndsBeforeAStopText) {
   EXPECT_EQ(continuation->made().stop, "text");
 }
 
-// The prompt's pass is left in the middle; the generator can be used again.
+// The prompt's pass is left in the middle of any operation; the generator can be used again.
 TEST_F(ContinuationTest, CanBeCancelledWithinThePrompt) {
   const auto prompt = tokenizer_->Encode("The capital of France is", true);
   Generator generator(model_, *tokenizer_, 128);
   const std::string whole = Alone(prompt);
   EXPECT_EQ(Text(*generator.Continue(prompt, options_)), whole);
-  for (const int questions : {0, 20, 200}) {
+  for (int questions = 0; questions < 300; questions += questions < 30 ? 1 : 45) {
+    SCOPED_TRACE(questions);
     Impatient impatient(questions);
     GenerateOptions options = options_;
     options.progress = &impatient;

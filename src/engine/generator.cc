@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "base/seconds.h"
-#include "engine/cancel_tap.h"
 #include "engine/sampler.h"
 
 namespace halftone {
@@ -177,8 +176,8 @@ void Generator::Read(std::span<const int32_t> tokens, Progress* progress) {
   same = std::min(same, std::ssize(tokens) - 1);
   session_.Rewind(same);
   held_.resize(static_cast<size_t>(same));
-  CancelTap tap(progress);
-  session_.Append(tokens.subspan(same), 1, logits_.data(), progress == nullptr ? nullptr : &tap);
+  const WatchedOps watched(*session_.model().ops, progress);
+  session_.Append(tokens.subspan(same), 1, logits_.data());
   for (const int32_t id : padding_) logits_[id] = -INFINITY;
   held_.insert(held_.end(), tokens.begin() + same, tokens.end());
 }

@@ -60,8 +60,8 @@ Readers WidestReaders() {
 
 }  // namespace
 
-double MeasureReadBandwidth(int threads) {
-  ThreadPool pool(threads);
+double MeasureReadBandwidth(int threads, Progress* progress) {
+  ThreadPool pool(threads, progress);
   const auto memory = AllocatePages(kBytes);
   const size_t piece = kBytes / static_cast<size_t>(pool.threads()) / 4096 * 4096;
   const auto at = [&](int64_t i) { return memory.get() + static_cast<size_t>(i) * piece; };

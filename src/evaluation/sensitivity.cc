@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "evaluation/quality.h"
 
@@ -188,9 +189,7 @@ Sensitivity MeasureSensitivity(LoadedModel& model, const std::vector<Tensor>& ro
   int64_t done = 0;
   for (int64_t c = 0; c < chunks.count; ++c) {
     prober.Run(c, [&] {
-      if (progress && progress->Cancelled()) {
-        throw Error(Error::Kind::kCancelled, model.checkpoint.path + ": cancelled");
-      }
+      CheckCancelled(progress);
       if (progress) progress->Advance(++done);
     });
   }

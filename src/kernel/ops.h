@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "halftone/activations.h"
+#include "halftone/progress.h"
 #include "tensor/tensor.h"
 
 namespace halftone {
@@ -109,6 +110,12 @@ class Ops {
   virtual ~Ops() = default;
 
   virtual int threads() const = 0;
+
+  // From now on every operation asks `progress`, on the calling thread, whether to go on, and
+  // throws Error (kCancelled) where it says no: what the operation was to write is then half
+  // written, all else as before. null: asks nobody.
+  virtual void Watch(Progress* progress) = 0;
+  virtual Progress* watched() const = 0;
 
   // n zeroed floats in this backend's memory.
   virtual std::shared_ptr<float[]> Allocate(int64_t n) = 0;
@@ -267,7 +274,23 @@ std::vector<const Grid*> CacheGrids();
 
 // The CPU backend. threads counts the calling thread; 0: one for each processor. The instruction
 // set is chosen at run time; the environment variable HALFTONE_ISA forces one (kernel/cpu/isa.h).
-// Rounded activations are described in kernel/cpu/rounded.h.
-std::unique_ptr<Ops> MakeCpuOps(int threads, Activations activations = Activations::kF32);
+// Rounded activations are described in kernel/cpu/rounded.h. `watched`: as Ops::Watch.
+std::unique_ptr<Ops> MakeCpuOps(int threads, Activations activations = Activations::kF32,
+                                Progress* watched = nullptr);
+
+// For as long as it lives `ops` watch `progress`, or where that is null whom they did.
+class WatchedOps {
+ public:
+  WatchedOps(Ops& ops, Progress* progress) : ops_(ops), before_(ops.watched()) {
+    if (progress != nullptr) ops_.Watch(progress);
+  }
+  ~WatchedOps() { ops_.Watch(before_); }
+  WatchedOps(const WatchedOps&) = delete;
+  WatchedOps& operator=(const WatchedOps&) = delete;
+
+ private:
+  Ops& ops_;
+  Progress* before_;
+};
 
 }  // namespace halftone

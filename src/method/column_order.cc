@@ -60,13 +60,14 @@ std::vector<float> ColumnsInOrder(std::span<const float> values, std::span<const
   return sorted;
 }
 
-std::vector<float> BothInOrder(std::span<const float> square, std::span<const int32_t> order) {
+std::vector<float> BothInOrder(std::span<const float> square, std::span<const int32_t> order,
+                               ThreadPool& pool) {
   if (square.empty()) return {};
   const size_t n = order.size();
   std::vector<float> sorted(n * n);
-  for (size_t i = 0; i < n; ++i) {
+  pool.For(std::ssize(order), [&](int64_t i, int) {
     for (size_t j = 0; j < n; ++j) sorted[i * n + j] = square[order[i] * n + order[j]];
-  }
+  });
   return sorted;
 }
 

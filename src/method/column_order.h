@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "grid/grid.h"
 
 namespace halftone {
@@ -27,6 +28,7 @@ std::vector<int32_t> ByPowerOfGroups(std::span<const float> gram, int64_t n, con
 std::vector<float> ColumnsInOrder(std::span<const float> values, std::span<const int32_t> order);
 
 // A square matrix with rows and columns so ordered; an empty one stays empty.
-std::vector<float> BothInOrder(std::span<const float> square, std::span<const int32_t> order);
+std::vector<float> BothInOrder(std::span<const float> square, std::span<const int32_t> order,
+                               ThreadPool& pool);
 
 }  // namespace halftone

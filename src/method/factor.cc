@@ -96,9 +96,10 @@ std::optional<Factor> FactorGram(std::span<const float> gram, int64_t n, double 
   double mean = 0;
   for (int64_t i = 0; i < n; ++i) mean += gram[i * n + i] / static_cast<double>(n);
   if (!(mean > 0) || !std::isfinite(mean)) return std::nullopt;
-  std::vector<double> a;
+  std::vector<double> a(static_cast<size_t>(n * n));
   for (; damping <= 1; damping *= 10) {
-    a.assign(gram.begin(), gram.end());
+    pool.For(n,
+             [&](int64_t i, int) { std::ranges::copy(gram.subspan(i * n, n), a.begin() + i * n); });
     for (int64_t i = 0; i < n; ++i) a[i * n + i] += damping * mean;
     if (CholeskyFromBelow(n, pool, a)) break;
   }
@@ -112,11 +113,11 @@ std::optional<Factor> FactorGram(std::span<const float> gram, int64_t n, double 
     factor.d[j] = static_cast<float>(a[j * n + j] * a[j * n + j]);
     if (!std::isfinite(factor.d[j])) return std::nullopt;
   }
-  for (int64_t i = 0; i < n; ++i) {
+  pool.For(n, [&](int64_t i, int) {
     for (int64_t j = i + 1; j < n; ++j) {
       factor.u[i * n + j] = static_cast<float>(a[i * n + j] / a[j * n + j]);
     }
-  }
+  });
   return factor;
 }
 

@@ -52,7 +52,7 @@ Rounding RoundByGram(std::span<const float> weights, int64_t rows, int64_t cols,
   if (statistics.gram.empty()) return without_feedback("no statistics of its inputs");
   const double damping = DampingFor(cols, statistics.tokens);
   const std::vector<int32_t> order = ByPowerOfGroups(statistics.gram, cols, grid);
-  std::vector<float> gram = BothInOrder(statistics.gram, order);
+  std::vector<float> gram = BothInOrder(statistics.gram, order, pool);
   const auto factor = FactorGram(gram, cols, damping, pool);
   if (!factor) return without_feedback("the Gram matrix is not positive definite");
 
@@ -64,7 +64,7 @@ Rounding RoundByGram(std::span<const float> weights, int64_t rows, int64_t cols,
     gram[i * cols + i] += static_cast<float>(factor->damping * mean);
   }
   const std::vector<float> sorted = ColumnsInOrder(weights, order);
-  const std::vector<float> drift = BothInOrder(statistics.drift, order);
+  const std::vector<float> drift = BothInOrder(statistics.drift, order, pool);
   FeedbackProblem problem;
   problem.weights = sorted;
   problem.rows = rows;

@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string_view>
 #include <unordered_map>
@@ -248,12 +249,17 @@ ModelWeights BindWeights(const Checkpoint& checkpoint, Ops& ops) {
   CheckShapes(checkpoint, *model.architecture, p);
   CheckTiedHead(checkpoint, *model.architecture);
   const Binder binder(checkpoint, *model.architecture, ops);
+  // Weights that were put together of a file's parts are in memory twice as long as the parts'
+  // pages are, too.
+  const bool copies = std::ranges::any_of(
+      checkpoint.tensors, [](const Tensor& tensor) { return tensor.source != nullptr; });
   model.embedding = binder.Weight(Role::kTokenEmbedding, -1, p.vocabulary, p.width);
   for (int64_t l = 0; l < p.layers; ++l) {
     LayerWeights layer;
     BindAttention(binder, p, l, layer);
     BindFeedForward(binder, p, l, layer);
     model.layers.push_back(std::move(layer));
+    if (copies) checkpoint.GiveBackPages();
   }
   model.output_norm = binder.Norm(Role::kOutputNorm, -1, p.width);
   model.output.name = "output.weight";

@@ -55,15 +55,15 @@ Adapter LoadAdapter(const std::string& path, LoadedModel& model);
 std::shared_ptr<const LoadedModel> LoadToRun(Checkpoint checkpoint, const std::string& adapter,
                                              std::shared_ptr<Ops> ops);
 
-// Writes <path>/adapter_config.json and adapter_model.safetensors in f32, as peft loads them.
-// `base`: the model's name or path, for its base_model_name_or_path. The folder appears whole or
-// not at all. Throws Error (kUsage) where something lies at `path`, kIo.
+// Writes <path>/adapter_config.json and adapter_model.safetensors, as peft loads them, the numbers
+// on the plain grid `type`. `base`: the model's name or path, for its base_model_name_or_path. The
+// folder appears whole or not at all. Throws Error (kUsage) where something lies at `path`, kIo.
 void WritePeftAdapter(const std::string& path, const std::vector<AdapterModule>& modules,
-                      const std::string& base);
+                      const std::string& base, const Grid& type = F32Grid());
 
-// Writes a GGUF file in f32 that llama.cpp loads with --lora.
+// Writes a GGUF file that llama.cpp loads with --lora.
 void WriteGgufAdapter(const std::string& path, const std::vector<AdapterModule>& modules,
                       const Architecture& architecture, const Hyperparameters& parameters,
-                      const std::string& name);
+                      const std::string& name, const Grid& type = F32Grid());
 
 }  // namespace halftone

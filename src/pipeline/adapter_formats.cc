@@ -28,6 +28,12 @@ AdapterModule ModuleFrom(const std::string& path, const Architecture& architectu
   return module;
 }
 
+std::vector<uint8_t> BytesOn(const Grid& type, const std::vector<float>& values) {
+  std::vector<uint8_t> bytes(type.RowBytes(std::ssize(values)));
+  type.Encode(values.data(), std::ssize(values), nullptr, bytes.data());
+  return bytes;
+}
+
 void FailOtherModel(const std::string& path, const AdapterModule& module, const std::string& model,
                     const std::optional<std::vector<int64_t>>& found) {
   FailFormat("{}: '{}' is for a layer of [{}, {}], but {} has {}: it is another model's adapter",

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +29,9 @@ struct AdapterHalves {
 // no such linear layer.
 AdapterModule ModuleFrom(const std::string& path, const Architecture& architecture, Dialect dialect,
                          const std::string& name, const AdapterHalves& halves);
+
+// The values as a file holds them on that plain grid.
+std::vector<uint8_t> BytesOn(const Grid& type, const std::vector<float>& values);
 
 // For a module that the model has no layer of its shape for: there it is `found`, or nothing.
 [[noreturn]] void FailOtherModel(const std::string& path, const AdapterModule& module,

@@ -57,9 +57,10 @@ uint64_t TargetFileBytes(const Source& source, const QuantizeOptions& options) {
 GridAllocator::GridAllocator(std::shared_ptr<const Source> source, const std::vector<Job>& jobs,
                              const Container& container, const TextInput& calibration, double bits,
                              const QuantizeOptions& options)
-    : source_(std::move(source)), pool_(options.threads), jobs_(jobs.size()) {
+    : source_(std::move(source)), pool_(options.threads, options.progress), jobs_(jobs.size()) {
   AddCandidates(jobs, container);
-  LoadedModel model(AsGguf(*source_), std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+  LoadedModel model(AsGguf(*source_), std::shared_ptr<Ops>(MakeCpuOps(
+                                          options.threads, Activations::kF32, options.progress)));
   const ChunkedText chunks = Spread(ReadChunks(
       model.checkpoint, calibration, std::min(kTokens, options.context), 0, options.progress));
   std::vector<const Grid*> probed;

@@ -19,8 +19,9 @@ ImportanceMatrix MeasureImportance(const std::string& model, const std::string& 
 
 ImportanceMatrix MeasureImportanceOn(const std::string& model, const TextInput& calibration,
                                      const ImatrixOptions& options) {
-  const auto loaded = LoadToRun(OpenCheckpoint(model), options.adapter,
-                                std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+  const auto loaded = LoadToRun(
+      OpenCheckpoint(model), options.adapter,
+      std::shared_ptr<Ops>(MakeCpuOps(options.threads, Activations::kF32, options.progress)));
   const ChunkedText chunks = ReadChunks(loaded->checkpoint, calibration, options.context,
                                         options.chunks, options.progress);
   ImportanceMatrix matrix = AccumulateImportance(loaded, chunks, calibration.name,

@@ -225,7 +225,9 @@ class Comparison {
     bench.progress = options_.progress;
     MeasureSpeed(model, bench, row.speed);
     row.speed.peak_bytes = PeakMemory();
-    if (machine_gbps_ == 0) machine_gbps_ = MeasureReadBandwidth(options_.threads);
+    if (machine_gbps_ == 0) {
+      machine_gbps_ = MeasureReadBandwidth(options_.threads, options_.progress);
+    }
     row.speed.machine_gbps = machine_gbps_;
     const auto tokenizer = MakeTokenizer(model->checkpoint);
     Generator generator(model, *tokenizer, std::max<int64_t>(512, options_.sample_tokens * 2));
@@ -259,8 +261,9 @@ class Comparison {
   CompareOptions options_;
   std::vector<std::string> grids_, methods_;
   // Quality is that of the weights; speed and completions are what a user gets.
-  std::shared_ptr<Ops> ops_ = MakeCpuOps(options_.threads);
-  std::shared_ptr<Ops> fast_ops_ = MakeCpuOps(options_.threads, Activations::kInt8);
+  std::shared_ptr<Ops> ops_ = MakeCpuOps(options_.threads, Activations::kF32, options_.progress);
+  std::shared_ptr<Ops> fast_ops_ =
+      MakeCpuOps(options_.threads, Activations::kInt8, options_.progress);
   std::string imatrix_;
   std::vector<CompareRow> variants_;
   std::vector<fs::path> files_;  // parallel to report_.rows

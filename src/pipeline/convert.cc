@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "base/seconds.h"
 #include "base/thread_pool.h"
@@ -270,12 +271,10 @@ void SumUp(const ConvertPlan& plan, ChangeSum all, ThreadPool& pool, ConvertRepo
   report.relative_change = all.Relative();
 }
 
-}  // namespace
-
-ConvertReport Convert(const std::string& input, const std::string& output,
-                      const ConvertOptions& options) {
+ConvertReport ConvertNow(const std::string& input, const std::string& output,
+                         const ConvertOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  ThreadPool pool(options.threads);
+  ThreadPool pool(options.threads, options.progress);
   const ConvertPlan plan = Planner(input, options).Make(pool);
   const RewritePlan& rewrite = plan.rewrite;
   CheckOutput(input, output, rewrite);
@@ -290,9 +289,7 @@ ConvertReport Convert(const std::string& input, const std::string& output,
   ChangeSum all;
   for (size_t i = 0; i < rewrite.jobs.size(); ++i) {
     const Job& job = rewrite.jobs[i];
-    if (progress && progress->Cancelled()) {
-      throw Error(Error::Kind::kCancelled, output + ": cancelled");
-    }
+    CheckCancelled(progress);
     if (job.choice.quantize) {
       ChangeSum change;
       WriteTensor(rewrite, job, plan.fates[i], pool, writer, change);
@@ -308,6 +305,13 @@ ConvertReport Convert(const std::string& input, const std::string& output,
   if (progress) progress->End();
   report.seconds = SecondsSince(start);
   return report;
+}
+
+}  // namespace
+
+ConvertReport Convert(const std::string& input, const std::string& output,
+                      const ConvertOptions& options) {
+  return NamingCancelled(output, [&] { return ConvertNow(input, output, options); });
 }
 
 }  // namespace halftone

@@ -21,25 +21,26 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
                         const EvaluateOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const TextInput text = ReadTextInput(text_file);
-  const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads);
-  const auto loaded =
-      LoadToRun(OpenToRun(model, options.precision, options.threads), options.adapter,
-                options.activations == Activations::kF32
-                    ? ops
-                    : std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)));
+  Progress* progress = options.progress;
+  const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads, Activations::kF32, progress);
+  const auto loaded = LoadToRun(
+      OpenToRun(model, options.precision, options.threads, progress), options.adapter,
+      options.activations == Activations::kF32
+          ? ops
+          : std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations, progress)));
   std::shared_ptr<const LoadedModel> reference;
   if (!options.reference.empty()) {
-    reference =
-        LoadToRun(OpenToRun(options.reference, options.reference_precision, options.threads),
-                  options.reference_adapter, ops);
+    reference = LoadToRun(
+        OpenToRun(options.reference, options.reference_precision, options.threads, progress),
+        options.reference_adapter, ops);
   }
   if (const auto calibrated = ReadRecord(loaded->checkpoint.metadata)) {
-    NoteOverlap(calibrated->sketch, PlainText(text), options.progress);
+    NoteOverlap(calibrated->sketch, PlainText(text), progress);
   }
   const ChunkedText chunks =
-      ReadChunks(loaded->checkpoint, text, options.context, options.chunks, options.progress);
+      ReadChunks(loaded->checkpoint, text, options.context, options.chunks, progress);
   EvaluateReport report = EvaluateInLockStep(reference, {loaded}, GridNamed(options.kv_grid),
-                                             chunks, options.threads, options.progress)
+                                             chunks, options.threads, progress)
                               .front();
   report.seconds = SecondsSince(start);
   return report;
@@ -63,12 +64,12 @@ BenchReport Bench(const std::string& model, const BenchOptions& options) {
   ResetPeakMemory();
   const auto start = std::chrono::steady_clock::now();
   const auto loaded = std::make_shared<const LoadedModel>(
-      OpenToRun(model, options.precision, options.threads),
-      std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)));
+      OpenToRun(model, options.precision, options.threads, options.progress),
+      std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations, options.progress)));
   report.load_seconds = SecondsSince(start);
   MeasureSpeed(loaded, options, report);
   report.peak_bytes = PeakMemory();
-  report.machine_gbps = MeasureReadBandwidth(options.threads);
+  report.machine_gbps = MeasureReadBandwidth(options.threads, options.progress);
   return report;
 }
 

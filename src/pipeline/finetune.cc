@@ -13,12 +13,12 @@
 #include "base/error.h"
 #include "base/fnv.h"
 #include "base/seconds.h"
-#include "engine/cancel_tap.h"
 #include "evaluation/memory.h"
 #include "pipeline/adapter_files.h"
 #include "pipeline/finetune_report.h"
 #include "pipeline/load.h"
 #include "pipeline/machine.h"
+#include "pipeline/temporary_file.h"
 #include "pipeline/training_text.h"
 #include "training/trainer.h"
 
@@ -32,22 +32,39 @@ using Clock = std::chrono::steady_clock;
 constexpr double kRememberedShare = 0.25;
 constexpr int64_t kEvaluations = 10;
 
+const Grid& NumbersNamed(const std::string& name) {
+  for (const char* type : {"f32", "f16", "bf16"}) {
+    if (name == type) return GridNamed(name);
+  }
+  FailUsage("an adapter is written in f32, f16 or bf16, not in '{}'", name);
+}
+
+// "adapter/" names the folder "adapter", beside which the state lies.
+std::string WithoutSlash(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
 // One run of Finetune.
 class Run {
  public:
   Run(const std::string& model, const std::string& output, const FinetuneOptions& options)
-      : name_(model), output_(output), state_(output + ".partial"), options_(options) {
+      : name_(model),
+        output_(WithoutSlash(output)),
+        state_(output_ + ".partial"),
+        type_(NumbersNamed(options.adapter_type)),
+        options_(options) {
     if (options.data.empty()) FailUsage("there is no data to train on");
     if (options.batch < 1 || options.accumulate < 1) FailUsage("a batch needs an example");
     if (!(options.held_out_share >= 0 && options.held_out_share < 1)) {
       FailUsage("{} is no share of the examples that can be held out", options.held_out_share);
     }
     std::error_code error;
-    if (fs::exists(output, error) && !fs::is_empty(output, error)) {
-      FailUsage("{}: exists; remove it or choose another name", output);
+    if (fs::exists(output_, error) && !fs::is_empty(output_, error)) {
+      FailUsage("{}: exists; remove it or choose another name", output_);
     }
     ResetPeakMemory();
-    Checkpoint checkpoint = OpenToRun(model, options.precision, options.threads);
+    Checkpoint checkpoint = OpenToRun(model, options.precision, options.threads, options.progress);
     // Derivatives are those of the weights, not of LLM.int8()'s rounding of what they meet.
     checkpoint.int8_threshold.reset();
     const Activations activations =
@@ -65,7 +82,7 @@ class Run {
     if (trainer_->finished() == 0) Evaluate();
     Train();
     if (report_.held_out.empty() || report_.held_out.back().step != trainer_->finished()) {
-      Evaluate();
+      Guarded([&] { Evaluate(); });
     }
     report_.output = output_;
     report_.peak_bytes = PeakMemory();
@@ -153,7 +170,7 @@ class Run {
     to.seed = options_.seed;
     to.pass_tokens = LongestOf(examples_, LongestOf(held_out_));
     to.remember = Remembers(to.pass_tokens);
-    to.between_layers = [cancel = CancelTap(options_.progress)] { cancel.Check(); };
+    to.progress = options_.progress;
     report_.checkpointing = !to.remember;
     trainer_ = std::make_unique<Trainer>(model_, std::move(adapter), std::move(examples_), to);
   }
@@ -234,19 +251,37 @@ class Run {
 
   void Save() const { trainer_->SaveState(state_, identity_, FinetuneJson(report_)); }
 
+  // The folder appears with all its files or not at all. Until then the last state is kept: what
+  // was trained is not lost where there is no room for it.
   void Write() {
-    const auto modules = ModulesOf(*model_, trainer_->adapter());
-    WritePeftAdapter(output_, modules, name_);
-    const fs::path folder = output_;
-    WriteGgufAdapter(folder / "adapter.gguf", modules, *model_->weights.architecture,
-                     model_->weights.parameters, folder.filename().string());
-    WriteFile(folder / "loss.svg", FinetuneSvg(report_));
-    WriteFile(folder / "training.json", FinetuneJson(report_) + "\n");
+    Save();
+    try {
+      WriteFolder();
+    } catch (const Error& error) {
+      Fail(error.kind(),
+           "{}; what was trained is kept in {}, and the same command with --resume writes it",
+           error.what(), state_);
+    }
     std::error_code error;
     fs::remove(state_, error);
   }
 
+  void WriteFolder() {
+    const auto modules = ModulesOf(*model_, trainer_->adapter());
+    const TemporaryFile whole(output_ + ".part");
+    std::error_code error;
+    fs::remove_all(whole.path(), error);  // of a run that was killed here
+    WritePeftAdapter(whole.path(), modules, name_, type_);
+    WriteGgufAdapter(whole.path() / "adapter.gguf", modules, *model_->weights.architecture,
+                     model_->weights.parameters, fs::path(output_).filename().string(), type_);
+    WriteFile(whole.path() / "loss.svg", FinetuneSvg(report_));
+    WriteFile(whole.path() / "training.json", FinetuneJson(report_) + "\n");
+    fs::rename(whole.path(), output_, error);
+    if (error) FailIo("{}: cannot finish: {}", output_, error.message());
+  }
+
   std::string name_, output_, state_;
+  const Grid& type_;  // of the numbers that are written
   const FinetuneOptions& options_;
   std::shared_ptr<LoadedModel> model_;
   std::vector<TrainingExample> examples_, held_out_;

@@ -83,7 +83,7 @@ std::vector<AdapterModule> ReadGgufModules(const std::string& path,
 
 void WriteGgufAdapter(const std::string& path, const std::vector<AdapterModule>& modules,
                       const Architecture& architecture, const Hyperparameters& parameters,
-                      const std::string& name) {
+                      const std::string& name, const Grid& type) {
   const float alpha = modules[0].scale * static_cast<float>(modules[0].rank);
   CheckpointPlan plan;
   plan.metadata.Set("general.architecture", std::string(architecture.name));
@@ -93,10 +93,8 @@ void WriteGgufAdapter(const std::string& path, const std::vector<AdapterModule>&
   plan.metadata.Set("adapter.lora.alpha", alpha);
   for (const AdapterModule& module : modules) {
     const std::string base = NameInDialect(Dialect::kGguf, module.place);
-    plan.tensors.push_back(
-        {base + std::string(kEndings[0]), &F32Grid(), {module.rank, module.cols()}});
-    plan.tensors.push_back(
-        {base + std::string(kEndings[1]), &F32Grid(), {module.rows(), module.rank}});
+    plan.tensors.push_back({base + std::string(kEndings[0]), &type, {module.rank, module.cols()}});
+    plan.tensors.push_back({base + std::string(kEndings[1]), &type, {module.rows(), module.rank}});
   }
   const auto writer = CreateGguf(path, plan);
   for (const AdapterModule& module : modules) {
@@ -107,10 +105,8 @@ void WriteGgufAdapter(const std::string& path, const std::vector<AdapterModule>&
     if (factor != 1) {
       for (float& value : b) value *= factor;
     }
-    for (const std::vector<float>* values :
-         {&module.a, static_cast<const std::vector<float>*>(&b)}) {
-      writer->Append({reinterpret_cast<const uint8_t*>(values->data()), values->size() * 4});
-    }
+    writer->Append(BytesOn(type, module.a));
+    writer->Append(BytesOn(type, b));
   }
   writer->Commit();
 }

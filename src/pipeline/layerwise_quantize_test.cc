@@ -9,6 +9,8 @@
 #include "halftone/error.h"
 #include "halftone/quantize.h"
 #include "tests/testing/calibrated.h"
+#include "tests/testing/expect_error.h"
+#include "tests/testing/impatient.h"
 
 namespace halftone {
 namespace {
@@ -107,6 +109,68 @@ TEST_P(ResumeTest, GivesTheSameBytesAndDoesNotDependOnThreads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest, testing::Values("best", "awq+gptq"),
+                         [](const auto& info) { return std::string(info.param, 3); });
+
+// Counts how often it is asked whether to go on, and the reports that nobody asked before.
+class Questions : public Progress {
+ public:
+  void Begin(std::string_view, int64_t) override { Report(); }
+  void Advance(int64_t) override { Report(); }
+  void End() override {}
+  void Note(std::string_view) override {}
+  bool Cancelled() override {
+    ++all;
+    ++since_report_;
+    return false;
+  }
+
+  int64_t all = 0;
+  int64_t unasked = 0;
+
+ private:
+  void Report() {
+    unasked += since_report_ == 0;
+    since_report_ = 0;
+  }
+
+  int64_t since_report_ = 0;
+};
+
+class CancelTest : public LayerwiseQuantizeTest, public testing::WithParamInterface<const char*> {};
+
+// No stretch of the work is without a question, however large its tensors, and whichever is
+// answered leaves no half-written file.
+TEST_P(CancelTest, AsksInEveryStretchOfTheWork) {
+  QuantizeOptions options = Options(GetParam(), kFew);
+  options.grid = "q4_0";
+  options.threads = 1;
+  Questions questions;
+  options.progress = &questions;
+  const QuantizeReport report = Quantize(model_, Out("whole.gguf"), options);
+  // A piece of a loop that rounds is at most so many weights.
+  constexpr int64_t kPiece = 16384;
+  int64_t weights = 0;
+  for (const QuantizedTensor& t : report.tensors) {
+    if (t.relative_error > 0) weights += static_cast<int64_t>(t.bytes * 8 / 4.5);
+  }
+  EXPECT_GT(weights, 10 * kPiece);
+  EXPECT_GE(questions.all, weights / kPiece);
+  // Before the first report there is only the reading of files, and importances go as they are from
+  // where they were measured to where they are used.
+  EXPECT_LE(questions.unasked, options.method == "imatrix" ? 2 : 1);
+  constexpr int kTimes = 8;
+  for (int i = 0; i < kTimes; ++i) {
+    Impatient impatient(questions.all * i / kTimes);
+    options.progress = &impatient;
+    ExpectError(Error::Kind::kCancelled, Out("out.gguf") + ": cancelled",
+                [&] { Quantize(model_, Out("out.gguf"), options); });
+    fs::remove_all(Out("out.gguf.partial"));
+    EXPECT_EQ(folder_.Files(), 1) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, CancelTest,
+                         testing::Values("rtn", "imatrix", "gptq", "awq+clip", "best"),
                          [](const auto& info) { return std::string(info.param, 3); });
 
 TEST_F(LayerwiseQuantizeTest, AJournalOfOtherOptionsIsNotUsed) {

@@ -58,7 +58,7 @@ std::vector<EvaluateReport> EvaluateInLockStep(
   const int64_t scored = wanted - 1;
   std::vector<float> base_logits(static_cast<size_t>(reference ? wanted * vocabulary : 0));
   std::vector<float> logits(static_cast<size_t>(wanted * vocabulary));
-  ThreadPool pool(threads);
+  ThreadPool pool(threads, progress);
   CancelTap cancel(progress);
   Tap* const tap = progress == nullptr ? nullptr : &cancel;
   const auto per_chunk = static_cast<int64_t>(models.size()) + (reference ? 1 : 0);

@@ -20,7 +20,7 @@ MergeReport Merge(const std::string& model, const std::string& output,
                   const MergeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   if (options.adapter.empty()) FailUsage("there is no adapter to merge");
-  const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads);
+  const std::shared_ptr<Ops> ops = MakeCpuOps(options.threads, Activations::kF32, options.progress);
   const auto unmerged = LoadToRun(OpenToRun(model, {}, options.threads), options.adapter, ops);
 
   QuantizeOptions quantize;

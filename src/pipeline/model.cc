@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "container/container.h"
-#include "engine/cancel_tap.h"
 #include "engine/generator.h"
 #include "engine/session.h"
 #include "pipeline/adapter_files.h"
@@ -47,7 +46,8 @@ class OpenModel : public Model {
   OpenModel(const std::string& path, const LoadOptions& options)
       : loaded_(LoadToRun(OpenToRun(path, options.precision, options.threads, options.progress),
                           options.adapter,
-                          std::shared_ptr<Ops>(MakeCpuOps(options.threads, options.activations)))),
+                          std::shared_ptr<Ops>(
+                              MakeCpuOps(options.threads, options.activations, options.progress)))),
         words_(CheckpointTokenizer::Of(loaded_->checkpoint)),
         no_words_(path, vocabulary()),
         context_(options.context > 0
@@ -55,6 +55,7 @@ class OpenModel : public Model {
                      : std::min(kDefaultContext, loaded_->weights.parameters.context)),
         cache_grid_(GridNamed(options.kv_grid)),
         generator_(loaded_, internal_tokenizer(), context_, cache_grid_) {
+    loaded_->ops->Watch(nullptr);  // who asked for the model need not outlive this call
     if (internal_tokenizer().vocabulary() > vocabulary()) {
       FailFormat("{}: the tokenizer has {} tokens but the embedding only {} rows", path,
                  internal_tokenizer().vocabulary(), vocabulary());
@@ -109,9 +110,8 @@ class OpenModel : public Model {
   std::vector<float> Logits(const std::vector<int32_t>& tokens, Progress* progress) override {
     const auto count = static_cast<int64_t>(tokens.size());
     std::vector<float> logits(static_cast<size_t>(count * vocabulary()));
-    CancelTap tap(progress);
-    Session(loaded_, std::max<int64_t>(1, count), cache_grid_)
-        .Append(tokens, count, logits.data(), progress == nullptr ? nullptr : &tap);
+    const WatchedOps watched(*loaded_->ops, progress);
+    Session(loaded_, std::max<int64_t>(1, count), cache_grid_).Append(tokens, count, logits.data());
     return logits;
   }
 

@@ -211,12 +211,12 @@ std::string ConfigText(const std::vector<AdapterModule>& modules, const std::str
 }  // namespace
 
 void WritePeftAdapter(const std::string& path, const std::vector<AdapterModule>& modules,
-                      const std::string& base) {
+                      const std::string& base, const Grid& type) {
   CheckpointPlan plan;
   for (const AdapterModule& module : modules) {
     const std::string name = std::string(kPrefix) + ModuleName(module);
-    plan.tensors.push_back({name + ".lora_A.weight", &F32Grid(), {module.rank, module.cols()}});
-    plan.tensors.push_back({name + ".lora_B.weight", &F32Grid(), {module.rows(), module.rank}});
+    plan.tensors.push_back({name + ".lora_A.weight", &type, {module.rank, module.cols()}});
+    plan.tensors.push_back({name + ".lora_B.weight", &type, {module.rows(), module.rank}});
   }
   HfFolderPlan folder;
   folder.weights = "adapter_model";
@@ -225,7 +225,7 @@ void WritePeftAdapter(const std::string& path, const std::vector<AdapterModule>&
   const auto writer = CreateHfFolder(path, plan, std::move(folder));
   for (const AdapterModule& module : modules) {
     for (const std::vector<float>* values : {&module.a, &module.b}) {
-      writer->Append({reinterpret_cast<const uint8_t*>(values->data()), values->size() * 4});
+      writer->Append(BytesOn(type, *values));
     }
   }
   writer->Commit();

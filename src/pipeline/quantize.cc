@@ -10,6 +10,7 @@
 #include <numeric>
 #include <optional>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "base/seconds.h"
 #include "base/thread_pool.h"
@@ -156,13 +157,15 @@ void KeepOrders(QuantizePlan& plan) {
 }
 
 // Files of Hugging Face's kind keep their vectors as they are; what no such file can hold (the
-// embedding of a GGUF file on one of its own grids) becomes f16.
+// embedding of a GGUF file on one of its own grids) becomes f16. A matrix that was to be rounded
+// and stays has a note that says why.
 TensorChoice ForDialect(const Container& container, const Tensor& tensor, TensorChoice choice) {
   if (container.dialect == Dialect::kGguf) return choice;
   const bool linear = choice.quantize && !choice.grid->plain;
   if (linear) return choice;
-  if (container.can_store(*tensor.grid)) return {tensor.grid, false, "", false};
-  return {&GridNamed("f16"), true, "", false};
+  const std::string note = choice.note.empty() ? "" : "not quantized, " + choice.note;
+  if (container.can_store(*tensor.grid)) return {tensor.grid, false, note, false};
+  return {&GridNamed("f16"), true, note, false};
 }
 
 // Where an adapter went into the weights and nothing else is to change.
@@ -317,16 +320,14 @@ double RoundTensor(const RewritePlan& plan, const Method& method, const Job& job
 void RoundStreamed(const QuantizePlan& plan, const std::string& output,
                    const QuantizeOptions& options, QuantizeReport& report) {
   const RewritePlan& rewrite = plan.rewrite;
-  ThreadPool pool(options.threads);
+  ThreadPool pool(options.threads, options.progress);
   RewriteWriter writer(rewrite, output, options.progress);
   Progress* progress = options.progress;
   if (progress) progress->Begin("quantize to " + GridText(options), rewrite.source->parameters);
   int64_t done = 0;
   for (size_t i = 0; i < rewrite.jobs.size(); ++i) {
     const Job& job = rewrite.jobs[i];
-    if (progress && progress->Cancelled()) {
-      throw Error(Error::Kind::kCancelled, output + ": cancelled");
-    }
+    CheckCancelled(progress);
     if (job.choice.quantize) {
       const auto start = std::chrono::steady_clock::now();
       report.tensors[i].relative_error =
@@ -429,20 +430,22 @@ std::shared_ptr<const Source> Open(const std::string& input, const QuantizeOptio
 QuantizeReport Quantize(const std::string& input, const std::string& output,
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  const std::shared_ptr<const Source> source = Open(input, options);
-  const Prepared prepared = Prepare(source, input, output, options);
-  const QuantizePlan& plan = prepared.plan;
-  QuantizeReport report = Report(plan, output, options);
-  if (plan.recipe.needs() >= Needs::kGram) {
-    const LayerwiseJob job{
-        &plan.rewrite,        plan.recipe, prepared.calibration.text, prepared.calibration.name,
-        prepared.fingerprint, plan.orders};
-    RoundLayerwise(job, output, options, report);
-  } else {
-    RoundStreamed(plan, output, options, report);
-  }
-  report.seconds = SecondsSince(start);
-  return report;
+  return NamingCancelled(output, [&] {
+    const std::shared_ptr<const Source> source = Open(input, options);
+    const Prepared prepared = Prepare(source, input, output, options);
+    const QuantizePlan& plan = prepared.plan;
+    QuantizeReport report = Report(plan, output, options);
+    if (plan.recipe.needs() >= Needs::kGram) {
+      const LayerwiseJob job{
+          &plan.rewrite,        plan.recipe, prepared.calibration.text, prepared.calibration.name,
+          prepared.fingerprint, plan.orders};
+      RoundLayerwise(job, output, options, report);
+    } else {
+      RoundStreamed(plan, output, options, report);
+    }
+    report.seconds = SecondsSince(start);
+    return report;
+  });
 }
 
 QuantizeReport PlanQuantize(const std::string& input, const QuantizeOptions& options) {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "base/finite.h"
 #include "pipeline/exact_grid.h"
@@ -197,8 +198,7 @@ void RewriteWriter::Copy(const Job& job) {
     check(piece);
     writer_->Append(piece);
     plan_.source->checkpoint.GiveBackPages();
-    if (progress_ == nullptr || !progress_->Cancelled()) return;
-    throw Error(Error::Kind::kCancelled, output_ + ": cancelled");
+    CheckCancelled(progress_);
   });
 }
 

@@ -26,12 +26,13 @@ namespace {
 constexpr int64_t kHeldBack = 8;
 
 // Statistics of inputs that come in that order.
-StageStatistics InOrder(const StageStatistics& statistics, std::span<const int32_t> order) {
+StageStatistics InOrder(const StageStatistics& statistics, std::span<const int32_t> order,
+                        ThreadPool& pool) {
   StageStatistics sorted;
-  sorted.gram = BothInOrder(statistics.gram, order);
-  sorted.drift = BothInOrder(statistics.drift, order);
-  sorted.held_gram = BothInOrder(statistics.held_gram, order);
-  sorted.held_drift = BothInOrder(statistics.held_drift, order);
+  sorted.gram = BothInOrder(statistics.gram, order, pool);
+  sorted.drift = BothInOrder(statistics.drift, order, pool);
+  sorted.held_gram = BothInOrder(statistics.held_gram, order, pool);
+  sorted.held_drift = BothInOrder(statistics.held_drift, order, pool);
   sorted.tokens = statistics.tokens;
   return sorted;
 }
@@ -44,10 +45,12 @@ class LayerwiseRounder {
         recipe_(job.recipe),
         orders_(job.orders),
         report_(report),
-        pool_(options.threads),
-        output_(output) {
-    model_ = std::make_shared<const LoadedModel>(AsGguf(*plan_.source),
-                                                 std::shared_ptr<Ops>(MakeCpuOps(options.threads)));
+        pool_(options.threads, options.progress),
+        output_(output),
+        progress_(options.progress) {
+    model_ = std::make_shared<const LoadedModel>(
+        AsGguf(*plan_.source),
+        std::shared_ptr<Ops>(MakeCpuOps(options.threads, Activations::kF32, options.progress)));
     chunks_ = ReadChunks(model_->checkpoint, job.calibration, options.context,
                          options.calibration_chunks, options.progress);
     calibrate_.drift = recipe_.needs() == Needs::kDrift;
@@ -62,7 +65,7 @@ class LayerwiseRounder {
 
   void Run() {
     LayerwiseCalibration calibration(model_, chunks_, calibrate_);
-    writer_.emplace(plan_, output_);
+    writer_.emplace(plan_, output_, progress_);
     const Tensor embedding = RoundOutside(calibration);
     LayerwiseVisitor visitor;
     visitor.round = [&](const std::string& name, const MeasureInput& measure) {
@@ -200,7 +203,7 @@ class LayerwiseRounder {
       if (order != nullptr && measured != nullptr && !measured->gram.empty()) {
         *order = ByPower(measured->gram, cols);
         weights = ColumnsInOrder(weights, *order);
-        sorted = InOrder(*measured, *order);
+        sorted = InOrder(*measured, *order, pool_);
         measured = &sorted;
       }
       const auto values = std::span(weights).subspan(static_cast<size_t>(m * rows * cols),
@@ -285,6 +288,7 @@ class LayerwiseRounder {
   QuantizeReport& report_;
   ThreadPool pool_;
   const std::string output_;
+  Progress* const progress_;
   std::optional<Journal> journal_;
   std::optional<RewriteWriter> writer_;
   std::shared_ptr<const LoadedModel> model_;

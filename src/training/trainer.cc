@@ -50,7 +50,7 @@ Trainer::Trainer(std::shared_ptr<const LoadedModel> model, Adapter adapter,
   pass_tokens_ = std::max(longest, options_.pass_tokens);
   pass_ = std::make_unique<TrainingPass>(
       model_->weights, model_->ops,
-      TrainingPassOptions{pass_tokens_, pass_tokens_, options_.remember, options_.between_layers});
+      TrainingPassOptions{pass_tokens_, pass_tokens_, options_.remember});
 }
 
 float Trainer::LearningRate(int64_t step) const {
@@ -82,6 +82,7 @@ size_t Trainer::ExampleAt(int64_t position) {
 
 template <class Run>
 void Trainer::ForEachPass(const std::vector<const TrainingExample*>& examples, const Run& run) {
+  const WatchedOps watched(*model_->ops, options_.progress);  // but not while values change
   TrainingBatch batch;
   const auto flush = [&] {
     if (!batch.tokens.empty()) run(batch);

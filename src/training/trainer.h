@@ -5,12 +5,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/session.h"
+#include "halftone/progress.h"
 #include "training/adapter.h"
 #include "training/example.h"
 #include "training/training_pass.h"
@@ -30,7 +30,7 @@ struct TrainerOptions {
   uint64_t seed = 0;
   int64_t pass_tokens = 0;  // at most so many go through the model together; 0: the longest example
   bool remember = false;    // as TrainingPassOptions
-  std::function<void()> between_layers = {};
+  Progress* progress = nullptr;  // that steps and evaluations ask whether to go on
 };
 
 struct TrainingStep {
@@ -52,7 +52,7 @@ class Trainer {
   const Adapter& adapter() const { return adapter_; }
 
   // Takes the next step. Throws Error (kUnsupported) naming the step where the loss or a derivative
-  // is not finite. After an exception all is as before the step.
+  // is not finite, kCancelled. After an exception all is as before the step.
   TrainingStep Step();
 
   // Mean loss of the scored tokens of other examples, nats.

@@ -94,7 +94,6 @@ int64_t TrainingPass::ContextFor(int64_t length) const {
 
 void TrainingPass::RunLayer(ForwardPass& pass, int64_t l, bool again) {
   const LayerWeights& layer = m_.layers[static_cast<size_t>(l)];
-  if (options_.between_layers) options_.between_layers();
   pass.SetResidual(Residual(l));
   for (const Stage stage : kStages) {
     pass.Input(layer, stage);
@@ -121,7 +120,6 @@ double TrainingPass::LossAndGradients(const TrainingBatch& batch, float factor,
   if (factor == 0) return loss;
   for (int64_t l = p_.layers - 1; l >= 0; --l) {
     ForwardPass pass(m_, *ops_, runs_, WorkspaceOf(l));
-    if (options_.between_layers) options_.between_layers();
     if (!options_.remember) RunLayer(pass, l, true);
     BackThroughLayer(pass, l, gradients);
   }

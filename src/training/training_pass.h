@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -42,8 +41,6 @@ struct TrainingPassOptions {
   int64_t max_tokens = 0;        // in a batch
   int64_t longest_sequence = 0;  // tokens
   bool remember = false;
-  // Called between layers, may throw; or empty.
-  std::function<void()> between_layers = {};
 };
 
 class TrainingPass {

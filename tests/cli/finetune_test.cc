@@ -4,7 +4,12 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -150,6 +155,163 @@ TEST_F(FinetuneCliTest, StopsWhereTheLossIsNoNumber) {
   arguments.insert(arguments.end(), {"--alpha", "1e18", "--clip", "0", "--warmup", "0"});
   Refuses(arguments, 1, "training went astray");
   EXPECT_TRUE(Exists("adapter.partial"));
+}
+
+// Nothing can clean up after SIGKILL: whenever it comes, also while a state or the adapter is being
+// written, what is on the disk is whole, and leads to the same bytes.
+TEST_F(FinetuneCliTest, ResumesToTheSameBytesHoweverOftenItIsKilled) {
+  const std::string text = Text();
+  const auto command = [&](const std::string& output) {
+    Arguments arguments = Finetune(text, output);
+    arguments[std::ranges::find(arguments, "--steps") - arguments.begin() + 1] = "24";
+    arguments.insert(arguments.end(), {"--save-seconds", "0", "--resume"});
+    return arguments;
+  };
+  ASSERT_EQ(Halftone(command("whole")).code, 0);
+  const auto writing = [&](const std::string& name) {
+    for (const auto& entry : fs::directory_iterator(Path(""))) {
+      if (entry.path().filename().string().starts_with(name)) return true;
+    }
+    return false;
+  };
+  std::mt19937 random(1);
+  int killed = 0, killed_writing_state = 0, killed_writing_adapter = 0;
+  for (int round = 0; round < 18; ++round) {
+    SCOPED_TRACE(round);
+    const std::string output = "adapter" + std::to_string(round);
+    for (int kills = 0; kills < 3; ++kills) {
+      // At any time, while a state is written for the n-th time, or while the adapter is.
+      int left = static_cast<int>(random() % (round % 3 == 0 ? 400 : 6));
+      bool there = false;
+      RunOptions options;
+      options.meanwhile = [&](pid_t child) {
+        const bool before = there;
+        there = round % 3 == 0 || writing(output + (round % 3 == 1 ? ".partial.part-" : ".part"));
+        const bool news = there && (round % 3 == 0 || !before);
+        if (news && (round % 3 == 2 || left-- <= 0)) ::kill(child, SIGKILL);
+      };
+      const Finished run = Halftone(command(output), options);
+      if (run.signal != SIGKILL) {
+        EXPECT_EQ(run.code, 0) << run.err;
+        break;
+      }
+      ++killed;
+      killed_writing_state += round % 3 == 1;
+      killed_writing_adapter += round % 3 == 2 && !Exists(output);
+      EXPECT_TRUE(!Exists(output) || Exists(output + "/training.json"));
+      if (Exists(output)) break;
+    }
+    if (!Exists(output)) {
+      const Finished last = Halftone(command(output));
+      ASSERT_EQ(last.code, 0) << last.err;
+      EXPECT_FALSE(Exists(output + ".partial"));
+    }
+    for (const char* file : {"/adapter_model.safetensors", "/adapter_config.json"}) {
+      EXPECT_TRUE(ReadBytes(Path(output + file)) == ReadBytes(Path("whole") + file)) << file;
+    }
+    EXPECT_EQ(json::parse(ReadBytes(Path(output + "/training.json")))["points"].size(), 24u);
+  }
+  EXPECT_GE(killed, 6);
+  EXPECT_GE(killed_writing_state, 1);
+  EXPECT_GE(killed_writing_adapter, 1);
+}
+
+// Every file that is written meets the end of the disk once. What is there remains: the last state,
+// from which the run goes on when there is room, and never half an adapter.
+TEST_F(FinetuneCliTest, LosesNothingOnAFullDisk) {
+  const std::string disk = Path("disk");
+  fs::create_directory(disk);
+  if (std::system(("unshare -rm mount -t tmpfs tmpfs '" + disk + "' 2> /dev/null").c_str()) != 0) {
+    GTEST_SKIP() << "needs user namespaces with mounts";
+  }
+  const std::string text = Text();
+  ASSERT_EQ(Halftone(Finetune(text, "whole")).code, 0);
+  const auto line = [&](const std::string& seconds) {
+    std::string text_line = "'" HALFTONE_CLI "'";
+    Arguments arguments = Finetune(text, "disk/adapter");
+    arguments.insert(arguments.end(), {"--save-seconds", seconds, "--resume"});
+    for (const std::string& argument : arguments) text_line += " '" + argument + "'";
+    return text_line;
+  };
+  std::set<std::string> full;  // files
+  const auto run = [&](int kilobytes, const std::string& seconds) {
+    SCOPED_TRACE(kilobytes);
+    const std::string script =
+        "mount -t tmpfs -o size=" + std::to_string(kilobytes) + "k tmpfs '" + disk +
+        "' || exit 99\n" + line(seconds) + " > /dev/null 2> '" + Path("err") + "'; echo $? > '" +
+        Path("code") + "'\nls '" + disk + "' > '" + Path("left") + "'\n[ -d '" + disk +
+        "/adapter' ] || { mount -o remount,size=8m '" + disk + "' && " + line(seconds) +
+        " > /dev/null 2> '" + Path("err2") + "' || exit 98; }\nrm -rf '" + Path("copy") +
+        "'\ncp -r '" + disk + "/adapter' '" + Path("copy") + "'\nls '" + disk + "' > '" +
+        Path("end") + "'\n";
+    Write("script", script);
+    ASSERT_EQ(std::system(("unshare -rm sh '" + Path("script") + "'").c_str()), 0)
+        << ReadBytes(Path("err2"));
+    const std::string err = ReadBytes(Path("err"));
+    if (ReadBytes(Path("code")) == "0\n") {
+      EXPECT_EQ(ReadBytes(Path("left")), "adapter\n");
+    } else {
+      EXPECT_EQ(ReadBytes(Path("code")), "1\n");
+      EXPECT_THAT(err, testing::MatchesRegex(".*halftone: error: [^\n]*No space left[^\n]*\n"));
+      // Nothing but the last state, or nothing where there was no room for the first.
+      EXPECT_THAT(ReadBytes(Path("left")), testing::AnyOf("adapter.partial\n", ""));
+      const size_t end = err.find(": cannot");
+      const size_t slash = err.rfind('/', end);
+      full.insert(err.substr(slash + 1, end - slash - 1));
+    }
+    EXPECT_EQ(ReadBytes(Path("end")), "adapter\n");
+    EXPECT_TRUE(ReadBytes(Path("copy/adapter_model.safetensors")) ==
+                ReadBytes(Path("whole/adapter_model.safetensors")));
+  };
+  const auto state =
+      static_cast<int>(fs::file_size(Path("whole/adapter_model.safetensors")) * 3 / 1024);
+  run(state * 3 / 2, "0");  // the first state fits, the second beside it does not
+  EXPECT_THAT(full, testing::ElementsAre("adapter.partial"));
+  for (int kilobytes = state / 2; kilobytes < state * 2; kilobytes += 8) {
+    run(kilobytes, "1000000");
+  }
+  for (const char* file : {"adapter.partial", "adapter_model.safetensors", "adapter.gguf"}) {
+    EXPECT_TRUE(full.contains(file)) << file;
+  }
+  EXPECT_GE(full.size(), 4u) << "of the small ones only some meet the end";
+}
+
+// Storage only: the numbers are those of the f32 adapter, rounded.
+TEST_F(FinetuneCliTest, WritesTheAdapterInBf16) {
+  const std::string text = Text();
+  ASSERT_EQ(Halftone(Finetune(text, "f32")).code, 0);
+  Arguments arguments = Finetune(text, "bf16");
+  arguments.insert(arguments.end(), {"--adapter-type", "bf16"});
+  ASSERT_EQ(Halftone(arguments).code, 0);
+  // Both safetensors files list the same tensors in the same order.
+  const auto numbers = [&](const std::string& name) {
+    const std::string bytes = ReadBytes(Path(name + "/adapter_model.safetensors"));
+    uint64_t header = 0;
+    std::memcpy(&header, bytes.data(), sizeof header);
+    return bytes.substr(8 + header);
+  };
+  const std::string wide = numbers("f32"), narrow = numbers("bf16");
+  ASSERT_EQ(wide.size(), 2 * narrow.size());
+  int64_t wrong = 0;
+  for (size_t i = 0; i * 2 < narrow.size(); ++i) {
+    float value = 0, read = 0;
+    std::memcpy(&value, wide.data() + i * 4, 4);
+    uint32_t bits = 0;
+    std::memcpy(reinterpret_cast<char*>(&bits) + 2, narrow.data() + i * 2, 2);
+    std::memcpy(&read, &bits, 4);
+    wrong += std::fabs(read - value) > std::fabs(value) / 256;  // half of 2^-7
+  }
+  EXPECT_EQ(wrong, 0);
+  EXPECT_LT(fs::file_size(Path("bf16/adapter.gguf")),
+            fs::file_size(Path("f32/adapter.gguf")) * 0.6);
+  // Beside the model both say nearly the same, from either file.
+  for (const char* file : {"bf16", "bf16/adapter.gguf"}) {
+    const json report =
+        Json({"evaluate", model_, "--adapter", Path(file), "--reference", model_,
+              "--reference-adapter", Path("f32"), "--text", text, "--context", "32"});
+    EXPECT_LT(report["kld_mean"], 1e-5) << file;
+    EXPECT_GT(report["kld_mean"], 0) << file;
+  }
 }
 
 TEST_F(FinetuneCliTest, ResumesToTheSameBytesAfterAnInterrupt) {

@@ -60,6 +60,21 @@ TEST_F(MemoryTest, ConvertsTensorByTensor) {
   ExpectStreamed({"convert", Path("folder"), "-o", Path("out.gguf"), "--container", "gguf"});
 }
 
+// What was rounded or put together while loading does not need its file any more: of 1.2 GB one
+// layer of 403 MB is there at a time, beside the 4-bit weights of all.
+TEST_F(MemoryTest, LoadsLayerByLayer) {
+  TinyModel model;
+  model.width = 4096;
+  model.feed_forward = 4096;
+  model.layers = 3;
+  model.WriteSparse(Path("deep.gguf"));
+  EXPECT_GT(std::filesystem::file_size(Path("deep.gguf")), uint64_t{1'100'000'000});
+  const std::string text = folder_.Write("text.txt", TinyText(400)).string();
+  ExpectStreamed({"evaluate", Path("deep.gguf"), "--load-in-4bit", "--text", text, "--context",
+                  "16", "--chunks", "2"},
+                 800'000'000);
+}
+
 TEST_F(MemoryTest, MeasuresImportancesStageByStage) {
   const std::string text = folder_.Write("text.txt", TinyText(400)).string();
   ExpectStreamed({"imatrix", SparseModel(), "--text", text, "-o", Path("imatrix.gguf"), "--context",

@@ -120,6 +120,38 @@ TEST_F(QuantizeCliTest, SaysWhatItDid) {
   EXPECT_THAT(Halftone(all).out, HasSubstr("blk.0.ffn_down.weight"));
 }
 
+// A checkpoint of Hugging Face's kind has one size of groups; rows that are no whole ones stay.
+TEST_F(QuantizeCliTest, SaysWhatStaysBecauseNoGroupsFit) {
+  TinyModel narrow;
+  narrow.feed_forward = 160;
+  narrow.layers = 4;
+  const std::string model = Write("narrow.gguf", narrow.Bytes());
+  const Arguments plain = {"quantize", model,    "-o",       Path("out"),   "--method",
+                           "rtn",      "--grid", "int4:g64", "--container", "gptq"};
+  const Finished run = Halftone(plain);
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.out,
+              HasSubstr("\n4 tensors: not quantized, 160 columns are no multiple of 64 "
+                        "(blk.0.ffn_down.weight, blk.1.ffn_down.weight, blk.2.ffn_down.weight and "
+                        "1 more)\n"));
+  fs::remove_all(Path("out"));
+  Arguments listed = plain;
+  listed.push_back("--json");
+  const json report = json::parse(Halftone(listed).out);
+  int stayed = 0;
+  for (const json& tensor : report["tensors"]) {
+    const std::string name = tensor["name"];
+    const bool down = name.find("ffn_down") != std::string::npos;
+    EXPECT_EQ(tensor["note"], down ? "not quantized, 160 columns are no multiple of 64" : "")
+        << name;
+    if (!down) continue;
+    ++stayed;
+    EXPECT_EQ(tensor["grid"], tensor["source_grid"]);
+    EXPECT_EQ(tensor["relative_error"], 0);
+  }
+  EXPECT_EQ(stayed, 4);
+}
+
 TEST_F(QuantizeCliTest, IsTheSameForAnyNumberOfThreads) {
   for (const std::string threads : {"1", "3"}) {
     Arguments arguments = Quantize("t" + threads + ".gguf");

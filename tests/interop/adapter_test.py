@@ -32,6 +32,9 @@ class AdapterTest(unittest.TestCase):
         peers.halftone("finetune", cls.path / "model", "--data", cls.path / "text.txt", "-o",
                        cls.path / "adapter", "--context", 64, "--steps", 8, "--batch", 2, "--lr",
                        0.01, "--rank", 4)
+        peers.halftone("finetune", cls.path / "model", "--data", cls.path / "text.txt", "-o",
+                       cls.path / "bf16-adapter", "--context", 64, "--steps", 8, "--batch", 2,
+                       "--lr", 0.01, "--rank", 4, "--adapter-type", "bf16")
         # The same, trained beside the GGUF file.
         peers.halftone("finetune", cls.path / "model.gguf", "--data", cls.path / "text.txt", "-o",
                        cls.path / "gguf-adapter", "--context", 64, "--steps", 8, "--batch", 2,
@@ -42,7 +45,7 @@ class AdapterTest(unittest.TestCase):
         cls.folder.cleanup()
 
     def test_peft_computes_the_same(self):
-        for adapter in ("adapter", "gguf-adapter"):
+        for adapter in ("adapter", "bf16-adapter", "gguf-adapter"):
             base = transformers.AutoModelForCausalLM.from_pretrained(
                 self.path / "model", dtype=torch.float32)
             model = peft.PeftModel.from_pretrained(base, self.path / adapter).eval()
@@ -63,7 +66,7 @@ class AdapterTest(unittest.TestCase):
         program = gguf_test.llama_folder() / "llama-perplexity"
         model = self.path / "model-f32.gguf"
         peers.halftone("quantize", self.path / "model", "-o", model, "--grid", "f32")
-        for adapter in ("adapter", "gguf-adapter"):
+        for adapter in ("adapter", "bf16-adapter", "gguf-adapter"):
             done = subprocess.run(
                 [program, "-m", model, "--lora", self.path / adapter / "adapter.gguf", "-f",
                  self.path / "text.txt", "-c", "64", "-b", "64", "--chunks", "8"],

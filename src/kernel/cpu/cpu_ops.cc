@@ -7,8 +7,8 @@
 
 namespace halftone {
 
-CpuOps::CpuOps(int threads, Isa isa, Activations activations)
-    : pool_(threads),
+CpuOps::CpuOps(int threads, Isa isa, Activations activations, Progress* watched)
+    : pool_(threads, watched),
       isa_(isa),
       vector_(VectorOpsFor(isa)),
       attention_(AttentionOpsFor(isa)),
@@ -52,7 +52,7 @@ const CpuOps::RopeTable& CpuOps::TableFor(const Rotation& rotation,
   const auto pairs = static_cast<int64_t>(inverse_frequency.size());
   table.inverse_frequency.assign(inverse_frequency.begin(), inverse_frequency.end());
   table.magnitude = rotation.magnitude;
-  table.positions.assign(positions.begin(), positions.end());
+  table.positions.clear();  // a table that is left half filled is of no positions
   const auto tokens = static_cast<int64_t>(positions.size());
   table.cosines.resize(tokens * pairs);
   table.sines.resize(tokens * pairs);
@@ -69,6 +69,7 @@ const CpuOps::RopeTable& CpuOps::TableFor(const Rotation& rotation,
       }
     }
   });
+  table.positions.assign(positions.begin(), positions.end());
   return table;
 }
 
@@ -160,8 +161,8 @@ void CpuOps::SoftCap(float* x, float cap, int64_t n) {
         [&](int64_t begin, int64_t end, int) { vector_.soft_cap(x + begin, cap, end - begin); });
 }
 
-std::unique_ptr<Ops> MakeCpuOps(int threads, Activations activations) {
-  return std::make_unique<CpuOps>(threads, ChooseIsa(), activations);
+std::unique_ptr<Ops> MakeCpuOps(int threads, Activations activations, Progress* watched) {
+  return std::make_unique<CpuOps>(threads, ChooseIsa(), activations, watched);
 }
 
 }  // namespace halftone

@@ -45,9 +45,12 @@ constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / uni
 
 class CpuOps : public Ops {
  public:
-  CpuOps(int threads, Isa isa, Activations activations = Activations::kF32);
+  CpuOps(int threads, Isa isa, Activations activations = Activations::kF32,
+         Progress* watched = nullptr);
 
   int threads() const override { return pool_.threads(); }
+  void Watch(Progress* progress) override { pool_.Watch(progress); }
+  Progress* watched() const override { return pool_.watched(); }
   std::shared_ptr<float[]> Allocate(int64_t n) override;
   std::unique_ptr<Matrix> Prepare(const Tensor& tensor) override;
   std::unique_ptr<Matrix> PrepareInt8(const Tensor& tensor, float threshold) override;
@@ -109,7 +112,8 @@ class CpuOps : public Ops {
 
   const RopeTable& TableFor(const Rotation& rotation, std::span<const int64_t> positions);
   // Calls body(begin, end) on pieces of [0, n), on the calling thread alone where a hand-off costs
-  // more than the work. A piece's borders are multiples of `unit`.
+  // more than the work. A piece's borders are multiples of `unit`. Long work is in pieces also
+  // where there is one thread: between them it can be cancelled.
   template <class Body>
   void Split(int64_t n, int64_t unit, int64_t work, Body&& body);
   void MatMulInt8(const Int8Weights& w, float threshold, const float* x, int64_t tokens, float* y);
@@ -171,7 +175,8 @@ class CpuOps : public Ops {
 template <class Body>
 void CpuOps::Split(int64_t n, int64_t unit, int64_t work, Body&& body) {
   const int64_t units = (n + unit - 1) / unit;
-  if (threads() == 1 || work < kSplitFloats || units < 2) {
+  if (work < (threads() == 1 ? kManyPiecesWork : kSplitFloats) || units < 2) {
+    pool_.Look();
     if (n > 0) body(0, n, 0);
     return;
   }
