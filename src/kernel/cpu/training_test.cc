@@ -309,6 +309,91 @@ TEST_P(TrainingTest, CrossEntropyOfNoNumberIsNone) {
   }
 }
 
+// ---- Experts ----
+
+// By the choice's definition, for a choice that stays.
+TEST_P(TrainingTest, ChooseExperts) {
+  const int64_t tokens = 23, experts = 11, used = 4;
+  const Floats logits = Random(tokens * experts, 1, 2.0f), dweights = Random(tokens * used, 2);
+  for (const bool normalized : {false, true}) {
+    SCOPED_TRACE(normalized);
+    std::vector<int32_t> chosen(tokens * used);
+    Floats weights(tokens * used), dlogits(tokens * experts, NAN);
+    ops_->ChooseExperts(logits.data(), tokens, experts, used, normalized, chosen.data(),
+                        weights.data());
+    ops_->ChooseExpertsBack(logits.data(), tokens, experts, used, normalized, chosen.data(),
+                            weights.data(), dweights.data(), dlogits.data());
+    const auto weights_of = [&](const Doubles& at) {
+      Doubles y;
+      for (int64_t t = 0; t < tokens; ++t) {
+        double sum = 0;
+        for (int64_t e = 0; e < experts; ++e) {
+          const auto begin = chosen.begin() + t * used;
+          const bool counts = !normalized || std::find(begin, begin + used, e) != begin + used;
+          if (counts) sum += std::exp(at[t * experts + e]);
+        }
+        for (int64_t j = 0; j < used; ++j) {
+          y.push_back(std::exp(at[t * experts + chosen[t * used + j]]) / sum);
+        }
+      }
+      return y;
+    };
+    ExpectNear(dlogits, Differences(weights_of, logits, dweights), 2e-6);
+  }
+}
+
+TEST_P(TrainingTest, BrokenRoutersAreNotHidden) {
+  for (const bool normalized : {false, true}) {
+    Floats logits = Random(11, 1);
+    logits[5] = NAN;
+    int32_t chosen[3];
+    float weights[3], dlogits[11];
+    const float dweights[3] = {1, 2, 3};
+    ops_->ChooseExperts(logits.data(), 1, 11, 3, normalized, chosen, weights);
+    ops_->ChooseExpertsBack(logits.data(), 1, 11, 3, normalized, chosen, weights, dweights,
+                            dlogits);
+    EXPECT_TRUE(std::isnan(dlogits[chosen[0]])) << normalized;
+  }
+}
+
+// Of the rows and of the weights; and that rows sent out come back as their sum.
+TEST_P(TrainingTest, SumRows) {
+  const int64_t width = 37, tokens = 13, each = 3, count = tokens * each;
+  const Floats x = Random(count * width, 1), weights = Random(count, 2),
+               dy = Random(tokens * width, 3);
+  std::vector<int32_t> rows(count);
+  for (int64_t i = 0; i < count; ++i) rows[i] = static_cast<int32_t>(i * 5 % count);
+  Floats dx = x, dweights(count, NAN);  // in place
+  ops_->SumRowsBack(dx.data(), rows, weights.data(), each, width, dy.data(), dx.data(),
+                    dweights.data());
+  const auto sums_of = [&](const Doubles& values, const Doubles& factors) {
+    Doubles y(static_cast<size_t>(tokens * width));
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t c = 0; c < width; ++c) {
+        y[i / each * width + c] += factors[i] * values[rows[i] * width + c];
+      }
+    }
+    return y;
+  };
+  const Doubles values(x.begin(), x.end()), factors(weights.begin(), weights.end());
+  ExpectNear(dx, Differences([&](const Doubles& at) { return sums_of(at, factors); }, x, dy), 2e-6);
+  ExpectNear(dweights,
+             Differences([&](const Doubles& at) { return sums_of(values, at); }, weights, dy),
+             2e-6);
+
+  std::vector<int32_t> sent(count);
+  for (int64_t i = 0; i < count; ++i) sent[rows[i]] = static_cast<int32_t>(i / each);
+  Floats back(static_cast<size_t>(tokens * width), NAN);
+  ops_->SumRows(x.data(), rows, nullptr, each, width, back.data());
+  const auto gather = [&](const Doubles& at) {
+    Doubles y;
+    for (const int32_t t : sent)
+      y.insert(y.end(), at.begin() + t * width, at.begin() + (t + 1) * width);
+    return y;
+  };
+  ExpectNear(back, Differences(gather, dy, x), 2e-6);
+}
+
 // ---- Attention ----
 
 struct AttentionCase {
