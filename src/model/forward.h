@@ -133,7 +133,8 @@ class ForwardPass {
   void AddBranch(float* branch, const std::vector<float>& post_norm);
   // Matrices that share the input x, and where their outputs go.
   void Multiply(std::initializer_list<std::pair<const Linear*, float*>> linears, const float* x);
-  void AddLowRank(const Linear& linear, const float* x, float* y);
+  // What the layer's low-rank part, if it has one, makes of x [rows, cols].
+  void AddLowRank(const Linear& linear, const float* x, int64_t rows, float* y);
 
   const ModelWeights& m_;
   const Hyperparameters& p_;

@@ -13,7 +13,8 @@ namespace halftone {
 
 // Throws Error as ReadAdapterModules.
 std::vector<AdapterModule> ReadPeftModules(const std::string& folder,
-                                           const Architecture& architecture);
+                                           const Architecture& architecture,
+                                           const Hyperparameters& parameters);
 std::vector<AdapterModule> ReadGgufModules(const std::string& path,
                                            const Architecture& architecture,
                                            const Hyperparameters& parameters);
@@ -28,6 +29,9 @@ struct AdapterHalves {
 // no such linear layer.
 AdapterModule ModuleFrom(const std::string& path, const Architecture& architecture, Dialect dialect,
                          const std::string& name, const AdapterHalves& halves);
+// The same where the place is known; `name` is what messages call it.
+AdapterModule ModuleFrom(const std::string& path, const std::string& name, const RolePlace& place,
+                         const AdapterHalves& halves);
 
 // For a module that the model has no layer of its shape for: there it is `found`, or nothing.
 [[noreturn]] void FailOtherModel(const std::string& path, const AdapterModule& module,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "model/architecture.h"
@@ -13,8 +14,16 @@ namespace {
 
 class MergedRows : public RowSource {
  public:
-  MergedRows(Tensor base, AdapterModule module, const RowPlaces& places)
-      : base_(std::move(base)), module_(std::move(module)), places_(places) {}
+  // One module, or one of each of so many experts, or of some, whose rows lie one behind the other.
+  MergedRows(Tensor base, const RowPlaces& places, int64_t experts)
+      : base_(std::move(base)),
+        places_(places),
+        modules_(static_cast<size_t>(experts)),
+        rows_(base_.rows() / experts) {}
+
+  void Add(int64_t expert, AdapterModule module) {
+    modules_[static_cast<size_t>(expert)] = std::move(module);
+  }
 
   void Read(int64_t begin, int64_t end, uint8_t* blocks) const override {
     const int64_t cols = base_.cols();
@@ -33,29 +42,32 @@ class MergedRows : public RowSource {
     std::vector<double> sums(static_cast<size_t>(cols));
     for (int64_t r = begin; r < end; ++r) {
       DecodeRow(rows, r - begin, values.data());
-      Add(places_(r), values, sums);
+      const AdapterModule& module = modules_[static_cast<size_t>(r / rows_)];
+      if (module.rank > 0) AddTo(module, places_(r % rows_), values, sums);
       std::copy_n(reinterpret_cast<const uint8_t*>(values.data()), cols * 4, blocks);
       blocks += cols * 4;
     }
   }
 
  private:
-  void Add(int64_t row, std::vector<float>& values, std::vector<double>& sums) const {
+  static void AddTo(const AdapterModule& module, int64_t row, std::vector<float>& values,
+                    std::vector<double>& sums) {
     std::ranges::fill(sums, 0.0);
     const auto cols = std::ssize(values);
-    for (int64_t k = 0; k < module_.rank; ++k) {
-      const double factor = module_.b[static_cast<size_t>(row * module_.rank + k)];
-      const float* a = module_.a.data() + k * cols;
+    for (int64_t k = 0; k < module.rank; ++k) {
+      const double factor = module.b[static_cast<size_t>(row * module.rank + k)];
+      const float* a = module.a.data() + k * cols;
       for (int64_t i = 0; i < cols; ++i) sums[i] += factor * a[i];
     }
     for (int64_t i = 0; i < cols; ++i) {
-      values[i] = static_cast<float>(values[i] + module_.scale * sums[i]);
+      values[i] = static_cast<float>(values[i] + module.scale * sums[i]);
     }
   }
 
   Tensor base_;
-  AdapterModule module_;
   RowPlaces places_;
+  std::vector<AdapterModule> modules_;
+  int64_t rows_;  // of each
 };
 
 }  // namespace
@@ -63,22 +75,34 @@ class MergedRows : public RowSource {
 Checkpoint WithAdapter(Checkpoint checkpoint, const std::string& adapter) {
   const Architecture& architecture = ArchitectureOf(checkpoint);
   const Hyperparameters parameters = ReadHyperparameters(checkpoint, architecture);
+  std::unordered_map<std::string_view, Tensor*> tensors;
+  for (Tensor& tensor : checkpoint.tensors) tensors[tensor.name] = &tensor;
+  std::unordered_map<Tensor*, std::shared_ptr<MergedRows>> changed;
   for (AdapterModule& module : ReadAdapterModules(adapter, architecture, parameters)) {
     const std::string name = NameInDialect(checkpoint.dialect, module.place);
-    const auto tensor = std::ranges::find(checkpoint.tensors, name, &Tensor::name);
-    if (tensor == checkpoint.tensors.end()) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) {
       FailOtherModel(adapter, module, checkpoint.path, std::nullopt);
     }
-    if (tensor->shape != std::vector<int64_t>{module.rows(), module.cols()}) {
+    Tensor* tensor = found->second;
+    const bool stacked = tensor->shape.size() == 3 && module.place.expert >= 0;
+    std::vector<int64_t> expected = {module.rows(), module.cols()};
+    if (stacked) expected.insert(expected.begin(), parameters.experts);
+    if (tensor->shape != expected || module.place.expert >= parameters.experts) {
       FailOtherModel(adapter, module, checkpoint.path, tensor->shape);
     }
-    const RowPlaces places(checkpoint.dialect, module.place, parameters, tensor->rows());
-    const auto source = std::make_shared<MergedRows>(*tensor, std::move(module), places);
-    tensor->grid = &F32Grid();
-    tensor->data = {};
-    tensor->owner = nullptr;
-    tensor->order = nullptr;
-    tensor->source = source;
+    std::shared_ptr<MergedRows>& rows = changed[tensor];
+    if (rows == nullptr) {
+      const int64_t experts = stacked ? parameters.experts : 1;
+      rows = std::make_shared<MergedRows>(
+          *tensor, RowPlaces(checkpoint.dialect, module.place, parameters, module.rows()), experts);
+      tensor->grid = &F32Grid();
+      tensor->data = {};
+      tensor->owner = nullptr;
+      tensor->order = nullptr;
+      tensor->source = rows;
+    }
+    rows->Add(stacked ? module.place.expert : 0, std::move(module));
   }
   return checkpoint;
 }
