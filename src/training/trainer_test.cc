@@ -22,11 +22,13 @@ namespace {
 
 using testing::HasSubstr;
 
-std::shared_ptr<LoadedModel> TinyModel(int threads) {
+std::shared_ptr<LoadedModel> TinyModel(int threads, const std::string& name = "llama") {
   return std::make_shared<LoadedModel>(
-      OpenCheckpoint(HALFTONE_SOURCE_DIR "/tests/golden/architectures/llama"),
+      OpenCheckpoint(HALFTONE_SOURCE_DIR "/tests/golden/architectures/" + name),
       std::shared_ptr<Ops>(MakeCpuOps(threads)));
 }
+// A dense one and mixtures.
+constexpr const char* kModels[] = {"llama", "mixtral", "qwen3moe", "qwen3moe-plain"};
 
 // Seven sequences that each count up by a step of their own.
 std::vector<TrainingExample> Examples() {
@@ -49,8 +51,9 @@ TrainerOptions Options() {
   return options;
 }
 
-Trainer MakeTrainer(const TrainerOptions& options, int threads = 2) {
-  auto model = TinyModel(threads);
+Trainer MakeTrainer(const TrainerOptions& options, int threads = 2,
+                    const std::string& name = "llama") {
+  auto model = TinyModel(threads, name);
   Adapter adapter = MakeAdapter(model->weights, {4, 8, {}, 1});
   Attach(adapter, model->weights, "test");
   return Trainer(model, adapter, Examples(), options);
@@ -64,12 +67,14 @@ std::vector<float> ValuesAfter(Trainer& trainer, int64_t steps) {
 TEST(TrainerTest, LearnsItsExamples) {
   TrainerOptions options = Options();
   options.steps = 60;
-  for (const bool moments8 : {false, true}) {
-    options.moments8 = moments8;
-    Trainer trainer = MakeTrainer(options);
-    const double before = trainer.Evaluate(Examples());
-    ValuesAfter(trainer, 60);
-    EXPECT_LT(trainer.Evaluate(Examples()), before - 2) << moments8;
+  for (const std::string name : kModels) {
+    for (const bool moments8 : {false, true}) {
+      options.moments8 = moments8;
+      Trainer trainer = MakeTrainer(options, 2, name);
+      const double before = trainer.Evaluate(Examples());
+      ValuesAfter(trainer, 60);
+      EXPECT_LT(trainer.Evaluate(Examples()), before - 2) << name << " " << moments8;
+    }
   }
 }
 
@@ -85,20 +90,24 @@ TEST(TrainerTest, BeginsWithAnAdapterThatChangesNothing) {
 }
 
 TEST(TrainerTest, IsTheSameForAnyNumberOfThreads) {
-  for (const bool moments8 : {false, true}) {
-    TrainerOptions options = Options();
-    options.moments8 = moments8;
-    Trainer one = MakeTrainer(options, 1), three = MakeTrainer(options, 3);
-    EXPECT_TRUE(ValuesAfter(one, 5) == ValuesAfter(three, 5));
+  for (const std::string name : kModels) {
+    for (const bool moments8 : {false, true}) {
+      TrainerOptions options = Options();
+      options.moments8 = moments8;
+      Trainer one = MakeTrainer(options, 1, name), three = MakeTrainer(options, 3, name);
+      EXPECT_TRUE(ValuesAfter(one, 5) == ValuesAfter(three, 5)) << name;
+    }
   }
 }
 
 TEST(TrainerTest, ComputingAgainIsRemembering) {
-  TrainerOptions options = Options();
-  Trainer again = MakeTrainer(options);
-  options.remember = true;
-  Trainer remembering = MakeTrainer(options);
-  EXPECT_TRUE(ValuesAfter(again, 5) == ValuesAfter(remembering, 5));
+  for (const std::string name : kModels) {
+    TrainerOptions options = Options();
+    Trainer again = MakeTrainer(options, 2, name);
+    options.remember = true;
+    Trainer remembering = MakeTrainer(options, 2, name);
+    EXPECT_TRUE(ValuesAfter(again, 5) == ValuesAfter(remembering, 5)) << name;
+  }
 }
 
 TEST(TrainerTest, ResumesToTheBit) {
@@ -172,6 +181,32 @@ TEST(AdapterTest, TargetsAreLayersOfTheModel) {
   ExpectError(Error::Kind::kUsage, "no linear layer 'q_pro'", [&] {
     MakeAdapter(model->weights, {4, 8, {"q_pro"}, 1});
   });
+}
+
+// As peft 0.21 on transformers 5.24 does: "all-linear" is attention, router and experts, and an
+// expert's gate has no adapter without its up.
+TEST(AdapterTest, AMixturesRouterAndExpertsAreAmongItsLayers) {
+  const auto model = TinyModel(1, "mixtral");
+  const AdapterShape all{4, 8, {}, 1};
+  EXPECT_EQ(MakeAdapter(model->weights, all).parts.size(), 2u * (4 + 1 + 4 * 3));
+  for (const char* name : {"gate", "ffn_gate_inp"}) {
+    const Adapter adapter = MakeAdapter(model->weights, {4, 8, {name}, 1});
+    ASSERT_EQ(adapter.parts.size(), 2u);
+    EXPECT_EQ(adapter.parts[1].name, "blk.1.ffn_gate_inp.weight");
+    EXPECT_EQ(adapter.parts[1].rows, 4);
+  }
+  EXPECT_EQ(MakeAdapter(model->weights, {4, 8, {"w2"}, 1}).parts.size(), 2u * 4);
+  EXPECT_EQ(MakeAdapter(model->weights, {4, 8, {"w1", "ffn_up_exps"}, 1}).parts.size(), 2u * 8);
+  ExpectError(Error::Kind::kUsage, "'w1' without 'w3'", [&] {
+    MakeAdapter(model->weights, {4, 8, {"w1"}, 1});
+  });
+  ExpectError(Error::Kind::kUsage, "'up_proj' without 'gate_proj'", [&] {
+    MakeAdapter(TinyModel(1, "qwen3moe")->weights, {4, 8, {"q_proj", "up_proj"}, 1});
+  });
+  ExpectError(Error::Kind::kUsage, "there are gate, k_proj, o_proj, q_proj, v_proj, w1, w2, w3",
+              [&] {
+                MakeAdapter(model->weights, {4, 8, {"gate_proj"}, 1});
+              });
 }
 
 }  // namespace

@@ -48,8 +48,7 @@ struct TrainingPassOptions {
 
 class TrainingPass {
  public:
-  // The model must outlive the pass and be prepared for f32 activations. Throws Error
-  // (kUnsupported) for a model with experts.
+  // The model must outlive the pass and be prepared for f32 activations.
   TrainingPass(const ModelWeights& model, std::shared_ptr<Ops> ops,
                const TrainingPassOptions& options);
 
@@ -81,9 +80,16 @@ class TrainingPass {
   // From the last residual to the loss and, with `factor` not 0, back: to stream_back_.
   double Head(const TrainingBatch& batch, float factor);
   void BackThroughLayer(ForwardPass& pass, int64_t layer, const LowRankGradients& gradients);
-  // dx = what the linear layers that share the input x give back.
-  void BackThroughLinears(std::initializer_list<Derivative> derivatives, const float* x, float* dx,
-                          const LowRankGradients& gradients);
+  // From what the feed-forward gave to normed_back_; x: its normed input.
+  void BackThroughFeedForward(const LayerTrace& trace, const LayerWeights& layer, const float* x,
+                              const float* dy, const LowRankGradients& gradients);
+  void BackThroughExperts(ForwardPass& pass, const LayerWeights& layer, const float* x,
+                          const float* dy, const LowRankGradients& gradients);
+  // From inner_back_, so many values, to gate_back_ and up_back_.
+  void BackThroughGate(const LayerTrace& trace, int64_t count);
+  // dx [rows, cols] += what the linear layers that share the input x give back.
+  void BackThroughLinears(std::initializer_list<Derivative> derivatives, const float* x,
+                          int64_t rows, float* dx, const LowRankGradients& gradients);
   void BackThroughAttention(ForwardPass& pass, const LayerWeights& layer);
 
   const ModelWeights& m_;
@@ -101,6 +107,9 @@ class TrainingPass {
   // Derivatives: of the residual stream, what a norm was given, what a branch gave.
   std::shared_ptr<float[]> stream_back_, normed_back_, branch_back_, normed_;
   std::shared_ptr<float[]> inner_back_, gate_back_, up_back_;
+  // Of models with experts: of the weights of their sum, the router's logits, the rows that an
+  // expert was given or gave.
+  std::shared_ptr<float[]> weights_back_, router_back_, routed_back_;
   std::shared_ptr<float[]> attended_back_, query_back_, key_back_, value_back_;
   std::shared_ptr<float[]> low_, low_back_;
   int64_t low_floats_ = 0;

@@ -2,24 +2,34 @@
 ../architectures: an adapter with random A and B, the loss of two sequences and its derivatives.
 
     pip install torch==2.15.0 transformers==5.24.0 peft==0.21.2
-    python make_gradients.py
+    python make_gradients.py [NAME ...]
 
 <model>/adapter_config.json and adapter_model.safetensors are what peft's save_pretrained writes;
 <model>/step.safetensors holds the derivatives under the same names, and in its metadata the mean
-loss, and the losses of five steps with them by torch's AdamW and transformers' cosine schedule. The sequences are those of training_test.cc: token i of n is (7 i^2 + 3 i + n) mod vocabulary,
-n = 40 and n = 9; in the first the targets of tokens 0 to 4 are not scored.
+loss, and the losses of five steps with them by torch's AdamW and transformers' cosine schedule. The
+sequences are those of training_test.cc: token i of n is (7 i^2 + 3 i + n) mod vocabulary, n = 40 and
+n = 9; in the first the targets of tokens 0 to 4 are not scored.
+
+Run with transformers 4.51.3 and the same peft it writes the folders of mixtures that end with -4: there
+each matrix of each expert has a pair of its own, in transformers 5 those of all experts have one.
 """
 
 import json
 import pathlib
+import shutil
+import sys
+import tempfile
 
 import torch
+import transformers
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 MODELS = pathlib.Path(__file__).parent.parent / "architectures"
-NAMES = ["llama", "mistral", "qwen2", "qwen2-window", "qwen3", "gemma2", "gemma3", "phi3"]
+MIXTURES = ["mixtral", "qwen3moe", "qwen3moe-plain"]
+DENSE = ["llama", "mistral", "qwen2", "qwen2-window", "qwen3", "gemma2", "gemma3", "phi3"]
+FOUR = transformers.__version__.startswith("4.")
 RANK, ALPHA = 2, 6
 STEPS = 5
 
@@ -59,12 +69,24 @@ def train(model, parameters, vocabulary):
     return losses
 
 
-def main():
-    for name in NAMES:
-        torch.manual_seed(len(name))
-        base = AutoModelForCausalLM.from_pretrained(
-            MODELS / name, dtype=torch.float32, attn_implementation="eager"
+def load(name):
+    if not FOUR:
+        own = {"experts_implementation": "eager"} if name in MIXTURES else {}
+        return AutoModelForCausalLM.from_pretrained(
+            MODELS / name, dtype=torch.float32, attn_implementation="eager", **own
         )
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(MODELS / name / "model.safetensors", folder)
+        shutil.copy(MODELS / name / "config-4.json", pathlib.Path(folder) / "config.json")
+        return AutoModelForCausalLM.from_pretrained(
+            folder, torch_dtype=torch.float32, attn_implementation="eager"
+        )
+
+
+def main():
+    for name in sys.argv[1:] or (MIXTURES if FOUR else DENSE + MIXTURES):
+        torch.manual_seed(len(name))
+        base = load(name)
         model = get_peft_model(
             base, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear")
         )
@@ -74,12 +96,14 @@ def main():
         vocabulary = base.config.vocab_size
         loss = mean_loss(model, vocabulary)
         loss.backward()
-        folder = pathlib.Path(__file__).parent / name
+        folder = pathlib.Path(__file__).parent / (name + "-4" if FOUR else name)
         model.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
         config = json.loads((folder / "adapter_config.json").read_text())
         config["base_model_name_or_path"] = name
         config["target_modules"].sort()
+        if config.get("target_parameters"):
+            config["target_parameters"].sort()
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
         gradients = {
             n.replace(".default", ""): p.grad.contiguous() for n, p in parameters.items()
