@@ -55,6 +55,8 @@ class FinetuneCommand : public Command {
         ->delimiter(',')
         ->allow_extra_args(false)
         ->option_text("NAMES");
+    number("--dropout", options_.dropout, "Share of what meets them that each step leaves out",
+           0.99);
     AddAdapter(app, options_.adapter, "Go on with this adapter instead of a new one");
     number("--epochs", options_.epochs, "Times that each example is seen", 1e6);
     whole("--steps", options_.steps, "In place of epochs: steps", 0);

@@ -48,7 +48,10 @@ struct FinetuneOptions {
   int64_t rank = 16;
   double alpha = 32;                 // the adapter's product is scaled by alpha / rank
   std::vector<std::string> targets;  // "q_proj", "down_proj"; empty: all linear layers
-  std::string adapter;               // goes on from this one, whose shape then counts; or empty
+  // Share of what meets the adapter that each step leaves out, at random by the seed (peft's
+  // lora_dropout); less than 1. Evaluations leave nothing out.
+  double dropout = 0;
+  std::string adapter;  // goes on from this one, whose shape then counts; or empty
 
   double epochs = 1;
   int64_t steps = 0;       // in place of epochs

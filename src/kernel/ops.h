@@ -104,6 +104,14 @@ struct Moment8 {
   float* absmax;
 };
 
+// Which values of an array are left out: value i is where the half of Mix(key + (i / 2 + 1) *
+// 0x9E3779B97F4A7C15) (base/mix.h) that i is of, the lower one for even i, is less than rate *
+// 2^32.
+struct Dropout {
+  float rate = 0;  // 0 <= rate < 1; 0: none is
+  uint64_t key = 0;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -263,6 +271,10 @@ class Ops {
   virtual void SumRowsBack(const float* x, std::span<const int32_t> rows, const float* weights,
                            int64_t each, int64_t width, const float* dy, float* dx,
                            float* dweights) = 0;
+
+  // y[i] = x[i] / (1 - rate), or x[i] * 0 where it is left out (Srivastava et al. 2014), which is
+  // its own derivative. y may be x.
+  virtual void DropOut(const float* x, int64_t n, const Dropout& dropout, float* y) = 0;
 
   // losses[t] = log sum_j exp(logits[t, j]) - logits[t, targets[t]]; the logits [tokens, width]
   // become the derivatives of factor * the sum of the losses by them.

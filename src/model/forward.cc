@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/fnv.h"
+#include "base/mix.h"
+
 namespace halftone {
 
 namespace {
@@ -273,9 +276,24 @@ void ForwardPass::AddLowRank(const Linear& linear, const float* x, int64_t rows,
     w_.low_rank_floats_ = w_.max_tokens_ * low.rank;
     w_.low_rank_ = ops_.Allocate(w_.low_rank_floats_);
   }
-  ops_.Multiply(low.a, low.rank, linear.weight->cols, x, rows, w_.low_rank_.get());
+  const int64_t cols = linear.weight->cols;
+  if (dropout_.rate > 0) {
+    if (w_.max_tokens_ * cols > w_.dropped_floats_) {
+      w_.dropped_floats_ = w_.max_tokens_ * cols;
+      w_.dropped_ = ops_.Allocate(w_.dropped_floats_);
+    }
+    ops_.DropOut(x, rows * cols, DropoutOf(dropout_, linear), w_.dropped_.get());
+    x = w_.dropped_.get();
+  }
+  ops_.Multiply(low.a, low.rank, cols, x, rows, w_.low_rank_.get());
   ops_.AddProduct(w_.low_rank_.get(), low.b_turned, {rows, linear.weight->rows, low.rank},
                   low.scale, y);
+}
+
+Dropout DropoutOf(const Dropout& pass, const Linear& linear) {
+  Fnv name;
+  name.Add(linear.name);
+  return {pass.rate, Mix(pass.key ^ Mix(name.hash() + static_cast<uint64_t>(linear.first_row)))};
 }
 
 LayerTrace ForwardPass::trace() const {

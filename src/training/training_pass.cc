@@ -109,6 +109,7 @@ int64_t TrainingPass::ContextFor(int64_t length) const {
 void TrainingPass::RunLayer(ForwardPass& pass, int64_t l, bool again) {
   const LayerWeights& layer = m_.layers[static_cast<size_t>(l)];
   if (options_.between_layers) options_.between_layers();
+  pass.SetDropout(dropout_);
   pass.SetResidual(Residual(l));
   for (const Stage stage : kStages) {
     pass.Input(layer, stage);
@@ -127,7 +128,8 @@ void TrainingPass::RunLayer(ForwardPass& pass, int64_t l, bool again) {
 double TrainingPass::Loss(const TrainingBatch& batch) { return LossAndGradients(batch, 0, {}); }
 
 double TrainingPass::LossAndGradients(const TrainingBatch& batch, float factor,
-                                      const LowRankGradients& gradients) {
+                                      const LowRankGradients& gradients, const Dropout& dropout) {
+  dropout_ = dropout;
   Begin(batch);
   for (int64_t l = 0; l < p_.layers; ++l) {
     ForwardPass pass(m_, *ops_, runs_, WorkspaceOf(l));
@@ -307,26 +309,51 @@ void TrainingPass::BackThroughAttention(ForwardPass& pass, const LayerWeights& l
 
 void TrainingPass::BackThroughLinears(std::initializer_list<Derivative> derivatives, const float* x,
                                       int64_t rows, float* dx, const LowRankGradients& gradients) {
-  for (const auto& [linear, dy] : derivatives) {
-    ops_->MatMulBack(*linear->weight, dy, rows, dx);
-    if (linear->low_rank == nullptr) continue;
-    const LowRank& low = *linear->low_rank;
-    const int64_t rank = low.rank, outputs = linear->weight->rows, cols = linear->weight->cols;
-    if (options_.max_tokens * rank > low_floats_) {
-      low_floats_ = options_.max_tokens * rank;
-      low_ = ops_->Allocate(low_floats_);
-      low_back_ = ops_->Allocate(low_floats_);
+  for (const Derivative& derivative : derivatives) {
+    ops_->MatMulBack(*derivative.linear->weight, derivative.dy, rows, dx);
+    if (derivative.linear->low_rank == nullptr) continue;
+    BackThroughLowRank(derivative, x, rows, dx, gradients);
+  }
+}
+
+void TrainingPass::BackThroughLowRank(const Derivative& derivative, const float* x, int64_t rows,
+                                      float* dx, const LowRankGradients& gradients) {
+  const auto& [linear, dy] = derivative;
+  const LowRank& low = *linear->low_rank;
+  const int64_t rank = low.rank, outputs = linear->weight->rows, cols = linear->weight->cols;
+  if (options_.max_tokens * rank > low_floats_) {
+    low_floats_ = options_.max_tokens * rank;
+    low_ = ops_->Allocate(low_floats_);
+    low_back_ = ops_->Allocate(low_floats_);
+  }
+  const bool drops = dropout_.rate > 0;
+  if (drops && options_.max_tokens * cols > dropped_floats_) {
+    dropped_floats_ = options_.max_tokens * cols;
+    dropped_ = ops_->Allocate(dropped_floats_);
+  }
+  const Dropout dropout = DropoutOf(dropout_, *linear);
+  // y = scale * (x a^T) b_turned, x being what was not left out.
+  ops_->Multiply(low.b_turned, rank, outputs, dy, rows, low_back_.get());
+  const auto gradient = gradients.find(&low);
+  if (gradient != gradients.end()) {
+    if (drops) {
+      ops_->DropOut(x, rows * cols, dropout, dropped_.get());
+      x = dropped_.get();
     }
-    // y = scale * (x a^T) b_turned.
-    ops_->Multiply(low.b_turned, rank, outputs, dy, rows, low_back_.get());
-    ops_->AddProduct(low_back_.get(), low.a, {rows, cols, rank}, low.scale, dx);
-    const auto gradient = gradients.find(&low);
-    if (gradient == gradients.end()) continue;
     ops_->Multiply(low.a, rank, cols, x, rows, low_.get());
     ops_->AddTurnedProduct(low_.get(), dy, {rank, outputs, rows}, low.scale,
                            gradient->second.b_turned);
     ops_->AddTurnedProduct(low_back_.get(), x, {rank, cols, rows}, low.scale, gradient->second.a);
   }
+  if (!drops) {
+    ops_->AddProduct(low_back_.get(), low.a, {rows, cols, rank}, low.scale, dx);
+    return;
+  }
+  float* share = dropped_.get();
+  std::fill_n(share, rows * cols, 0.0f);
+  ops_->AddProduct(low_back_.get(), low.a, {rows, cols, rank}, low.scale, share);
+  ops_->DropOut(share, rows * cols, dropout, share);
+  ops_->Add(dx, share, rows * cols);
 }
 
 }  // namespace halftone

@@ -57,9 +57,10 @@ class TrainingPass {
 
   // The sum of -log p(target) over the scored tokens, in nats.
   double Loss(const TrainingBatch& batch);
-  // The same; adds the derivatives of factor * the sum to `gradients`.
+  // The same; adds the derivatives of factor * the sum to `gradients`. `dropout`: of what meets the
+  // A of each pair.
   double LossAndGradients(const TrainingBatch& batch, float factor,
-                          const LowRankGradients& gradients);
+                          const LowRankGradients& gradients, const Dropout& dropout = {});
 
  private:
   struct Derivative {
@@ -90,6 +91,9 @@ class TrainingPass {
   // dx [rows, cols] += what the linear layers that share the input x give back.
   void BackThroughLinears(std::initializer_list<Derivative> derivatives, const float* x,
                           int64_t rows, float* dx, const LowRankGradients& gradients);
+  // The same of its low-rank part.
+  void BackThroughLowRank(const Derivative& derivative, const float* x, int64_t rows, float* dx,
+                          const LowRankGradients& gradients);
   void BackThroughAttention(ForwardPass& pass, const LayerWeights& layer);
 
   const ModelWeights& m_;
@@ -113,6 +117,10 @@ class TrainingPass {
   std::shared_ptr<float[]> attended_back_, query_back_, key_back_, value_back_;
   std::shared_ptr<float[]> low_, low_back_;
   int64_t low_floats_ = 0;
+  Dropout dropout_;  // of the batch at hand
+  // What of an input was not left out, and then its derivatives.
+  std::shared_ptr<float[]> dropped_;
+  int64_t dropped_floats_ = 0;
   // Of the scored tokens.
   std::vector<int32_t> scored_, targets_;
   std::shared_ptr<float[]> scored_rows_, scored_normed_, logits_, capped_;

@@ -127,9 +127,13 @@ class TrainingGoldenTest : public testing::TestWithParam<std::string> {
   fs::path Folder() const { return Golden() / "training" / GetParam(); }
   // A name with "-4" is a mixture's whose experts have pairs of their own, as in transformers 4.
   static bool OfFour() { return GetParam().ends_with("-4"); }
+  static Dropout Left() {
+    return GetParam().ends_with("-dropout") ? Dropout{0.25f, 77} : Dropout{};
+  }
   static fs::path Model() {
-    const std::string name = GetParam();
-    return Golden() / "architectures" / (OfFour() ? name.substr(0, name.size() - 2) : name);
+    std::string name = GetParam();
+    if (OfFour() || Left().rate > 0) name.resize(name.rfind('-'));
+    return Golden() / "architectures" / name;
   }
 
   // Loss and derivatives as the folder's adapter gives them on the model at `path`.
@@ -142,10 +146,11 @@ class TrainingGoldenTest : public testing::TestWithParam<std::string> {
     TrainingPass pass(model.weights, model.ops, {64, 40, remember});
     std::vector<float> gradients(adapter.values->size());
     const auto scored = static_cast<double>(batch.scored());
-    const double loss = pass.LossAndGradients(batch, static_cast<float>(1 / scored),
-                                              GradientsOf(adapter, model.weights, gradients));
+    const double loss =
+        pass.LossAndGradients(batch, static_cast<float>(1 / scored),
+                              GradientsOf(adapter, model.weights, gradients), Left());
     EXPECT_NEAR(loss / scored, std::stod(expected.metadata.at("loss")), 1e-4);
-    EXPECT_NEAR(pass.Loss(batch), loss, 1e-9 * loss);
+    if (Left().rate == 0) EXPECT_NEAR(pass.Loss(batch), loss, 1e-9 * loss);
 
     const Values actual = ByName(model, adapter, gradients, !OfFour());
     EXPECT_EQ(actual.size(), expected.tensors.size());
@@ -181,6 +186,7 @@ TEST_P(TrainingGoldenTest, OneStepIsTorchs) {
 
 TEST_P(TrainingGoldenTest, StepsAreTorchs) {
   const SafetensorsFile expected = ReadSafetensors(Folder() / "step.safetensors");
+  if (!expected.metadata.contains("losses")) GTEST_SKIP() << "one step is all that it holds";
   std::istringstream losses(expected.metadata.at("losses"));
   auto model = std::make_shared<LoadedModel>(Load(Model()));
   Adapter adapter = LoadAdapter(Folder(), *model);

@@ -97,6 +97,7 @@ class CpuOps : public Ops {
   void SumRowsBack(const float* x, std::span<const int32_t> rows, const float* weights,
                    int64_t each, int64_t width, const float* dy, float* dx,
                    float* dweights) override;
+  void DropOut(const float* x, int64_t n, const Dropout& dropout, float* y) override;
   void CrossEntropy(float* logits, std::span<const int32_t> targets, int64_t width, float factor,
                     double* losses) override;
   void StepAdamW(const AdamWStep& step, const float* gradients, int64_t n, float* values,

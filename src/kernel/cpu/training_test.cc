@@ -394,6 +394,62 @@ TEST_P(TrainingTest, SumRows) {
   ExpectNear(back, Differences(gather, dy, x), 2e-6);
 }
 
+// ---- Dropout ----
+
+// As ops.h defines it, on any instruction set and number of threads, in place or not.
+TEST_P(TrainingTest, DropsOutByTheKey) {
+  for (const int64_t n : {1, 37, 100'000}) {
+    const Dropout dropout{0.3f, 0x123456789ABCDEF0u};
+    const Floats x = Random(n, 1);
+    Floats y = x;
+    ops_->DropOut(y.data(), n, dropout, y.data());
+    for (int64_t i = 0; i < n; ++i) {
+      uint64_t z = dropout.key + (static_cast<uint64_t>(i) / 2 + 1) * 0x9E3779B97F4A7C15u;
+      z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+      z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+      z ^= z >> 31;
+      const uint64_t half = i % 2 == 0 ? z & 0xFFFFFFFFu : z >> 32;
+      const double expected = static_cast<double>(half) < 0.3f * 0x1p32 ? 0 : x[i] / (1.0 - 0.3f);
+      ASSERT_NEAR(y[i], expected, 2e-7 * std::fabs(expected)) << i << " of " << n;
+    }
+  }
+  Floats broken = {NAN, INFINITY, NAN, INFINITY};
+  ops_->DropOut(broken.data(), 4, {0.9f, 1}, broken.data());
+  for (const float value : broken) EXPECT_FALSE(std::isfinite(value));
+}
+
+// Five deviations: of the share that is left out, of what is left out beside one another, and of
+// the mean over many keys, which is x.
+TEST_P(TrainingTest, DropsOutAtItsRate) {
+  const int64_t n = 400'000;
+  const Floats ones(n, 1.0f);
+  for (const float rate : {0.01f, 0.05f, 0.5f, 0.9f}) {
+    Floats y(n);
+    ops_->DropOut(ones.data(), n, {rate, 77}, y.data());
+    for (const int64_t apart : {1, 2, 64, 1000}) {
+      double out = 0, both = 0;
+      for (int64_t i = 0; i + apart < n; ++i) {
+        out += y[i] == 0;
+        both += y[i] == 0 && y[i + apart] == 0;
+      }
+      const auto count = static_cast<double>(n - apart);
+      const auto near = [&](double share, double expected) {
+        EXPECT_NEAR(share, expected, 5 * std::sqrt(expected * (1 - expected) / count)) << apart;
+      };
+      near(out / count, rate);
+      near(both / count, static_cast<double>(rate) * rate);
+    }
+    const int64_t keys = 2000, width = 50;
+    Doubles mean(width);
+    for (int64_t key = 0; key < keys; ++key) {
+      ops_->DropOut(ones.data(), width, {rate, static_cast<uint64_t>(key)}, y.data());
+      for (int64_t i = 0; i < width; ++i) mean[i] += y[i] / keys;
+    }
+    const double deviation = std::sqrt(rate / (1.0 - rate) / keys);
+    for (const double m : mean) EXPECT_NEAR(m, 1, 5 * deviation) << rate;
+  }
+}
+
 // ---- Attention ----
 
 struct AttentionCase {
