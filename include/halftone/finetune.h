@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -72,8 +71,6 @@ struct FinetuneOptions {
   double save_seconds = 60;  // between states that a run can be resumed from
   int threads = 0;
   Progress* progress = nullptr;
-  // Called after each step; may be empty.
-  std::function<void(const FinetunePoint&)> on_step = {};
 };
 
 struct FinetuneReport {

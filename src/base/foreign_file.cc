@@ -1,6 +1,7 @@
 #include "base/foreign_file.h"
 
 #include <algorithm>
+#include <fstream>
 
 namespace halftone {
 namespace {
@@ -56,6 +57,14 @@ std::string_view ForeignFile(std::string_view begin) {
 
 std::string_view ForeignFile(std::span<const uint8_t> begin) {
   return ForeignFile(std::string_view(reinterpret_cast<const char*>(begin.data()), begin.size()));
+}
+
+std::string BeginningOf(const std::filesystem::path& path) {
+  std::string begin(512, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
+  begin.resize(static_cast<size_t>(file.gcount()));
+  return begin;
 }
 
 }  // namespace halftone

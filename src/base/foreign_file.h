@@ -8,7 +8,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace halftone {
@@ -19,5 +21,8 @@ std::string_view ForeignFile(std::span<const uint8_t> begin);
 
 // The same for a text.
 std::string_view ForeignFile(std::string_view begin);
+
+// The first 512 bytes of a file; fewer where it is shorter or cannot be read.
+std::string BeginningOf(const std::filesystem::path& path);
 
 }  // namespace halftone

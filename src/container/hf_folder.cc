@@ -53,18 +53,9 @@ bool IsPickle(const fs::path& path) {
   return std::string_view(begin.data(), begin.size()) == "PK\x03\x04" || begin[0] == '\x80';
 }
 
-// The first bytes of a file; fewer where it is shorter or cannot be read.
-std::string Beginning(const fs::path& path) {
-  std::string begin(64, '\0');
-  std::ifstream file(path, std::ios::binary);
-  file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
-  begin.resize(static_cast<size_t>(file.gcount()));
-  return begin;
-}
-
 [[noreturn]] void FailPickled(const fs::path& path) {
   // Its stand-in says nothing of what it holds.
-  if (const auto foreign = ForeignFile(Beginning(path));
+  if (const auto foreign = ForeignFile(BeginningOf(path));
       !foreign.empty() && path.extension() != ".json" && !IsPickle(path)) {
     FailFormat("{}: {}", path.string(), foreign);
   }

@@ -30,7 +30,6 @@ constexpr SafetensorsDtype kDtypes[] = {
     {"I64", 64, 27},    {"U64", 64, -1},
 };
 
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr int kMaxDepth = 127;  // the library's parser gives up at 128
 
 // A tensor's entry as the JSON says it.
@@ -315,9 +314,9 @@ SafetensorsFile ReadSafetensors(const std::filesystem::path& path) {
     cursor.Fail(0, "{}", foreign);
   }
   const auto header_bytes = cursor.Read<uint64_t>("the header's length");
-  if (header_bytes > kMaxHeaderBytes) {
+  if (header_bytes > kMaxSafetensorsHeader) {
     cursor.Fail(0, "the header claims {} bytes, at most {} are allowed", header_bytes,
-                kMaxHeaderBytes);
+                kMaxSafetensorsHeader);
   }
   SafetensorsFile file;
   file.path = path.string();

@@ -28,6 +28,8 @@
 
 namespace halftone {
 
+constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;  // N
+
 struct SafetensorsDtype {
   std::string_view name;  // "BF16"
   int bits;               // of an element

@@ -20,7 +20,6 @@
 namespace halftone {
 namespace {
 
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr uint64_t kAlignment = 8;
 
 // JSON is UTF-8; other bytes would make a file that nobody can read.
@@ -91,9 +90,9 @@ SafetensorsLayout LayOutSafetensors(std::span<const SafetensorsEntry> entries,
   }
   text += "}";
   text.resize(*CheckedRoundUp(text.size(), kAlignment), ' ');
-  if (text.size() > kMaxHeaderBytes) {
+  if (text.size() > kMaxSafetensorsHeader) {
     FailUsage("the header of {} tensors takes {} bytes, safetensors allows {}", entries.size(),
-              text.size(), kMaxHeaderBytes);
+              text.size(), kMaxSafetensorsHeader);
   }
   layout.head.resize(sizeof(uint64_t));
   StoreLe(layout.head.data(), uint64_t{text.size()});

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,19 +10,12 @@
 #include "base/foreign_file.h"
 #include "base/half.h"
 #include "base/printable.h"
+#include "container/safetensors_file.h"
 
 namespace halftone {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string Beginning(const fs::path& path) {
-  std::string begin(512, '\0');
-  std::ifstream file(path, std::ios::binary);
-  file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
-  begin.resize(static_cast<size_t>(file.gcount()));
-  return begin;
-}
 
 // Names of entries for which `wanted` holds, in order.
 template <class F>
@@ -75,9 +67,8 @@ bool IsOldImatrix(std::string_view begin) {
 
 // The length of a header, and the header: an object of JSON.
 bool IsSafetensors(std::string_view begin) {
-  constexpr uint64_t kMaxHeaderBytes = 100'000'000;
-  return begin.size() > sizeof(uint64_t) && LoadLe<uint64_t>(begin.data()) <= kMaxHeaderBytes &&
-         begin[sizeof(uint64_t)] == '{';
+  return begin.size() > sizeof(uint64_t) &&
+         LoadLe<uint64_t>(begin.data()) <= kMaxSafetensorsHeader && begin[sizeof(uint64_t)] == '{';
 }
 
 }  // namespace
@@ -87,7 +78,7 @@ void FailUnrecognized(const fs::path& path) {
   if (fs::is_directory(path, error)) FailFolder(path);
   const std::string name = path.string();
   if (fs::is_regular_file(path, error)) {
-    const std::string begin = Beginning(path);
+    const std::string begin = BeginningOf(path);
     if (const auto foreign = ForeignFile(begin); !foreign.empty()) {
       FailUnsupported("{}: {}", name, foreign);
     }

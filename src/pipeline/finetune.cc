@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fnv.h"
 #include "base/seconds.h"
+#include "engine/cancel_tap.h"
 #include "evaluation/memory.h"
 #include "pipeline/adapter_files.h"
 #include "pipeline/finetune_report.h"
@@ -118,8 +119,9 @@ class Run {
     const auto count = std::ssize(examples_);
     const auto wanted =
         static_cast<int64_t>(std::ceil(static_cast<double>(count) * options_.held_out_share));
-    if (wanted >= count)
+    if (wanted >= count) {
       FailUsage("{}: {} examples are too few to hold any out", options_.data, count);
+    }
     std::vector<TrainingExample> kept;
     for (int64_t i = 0; i < count; ++i) {
       const bool held = (i + 1) * wanted / count > i * wanted / count;
@@ -149,25 +151,11 @@ class Run {
     to.moments8 = options_.moments8;
     to.dropout = static_cast<float>(options_.dropout);
     to.seed = options_.seed;
-    to.pass_tokens = LongestExample();
+    to.pass_tokens = LongestOf(examples_, LongestOf(held_out_));
     to.remember = Remembers(to.pass_tokens);
-    to.between_layers = [this] {
-      if (options_.progress != nullptr && options_.progress->Cancelled()) {
-        throw Error(Error::Kind::kCancelled, "cancelled");
-      }
-    };
+    to.between_layers = [cancel = CancelTap(options_.progress)] { cancel.Check(); };
     report_.checkpointing = !to.remember;
     trainer_ = std::make_unique<Trainer>(model_, std::move(adapter), std::move(examples_), to);
-  }
-
-  int64_t LongestExample() const {
-    int64_t longest = 2;
-    for (const auto* list : {&examples_, &held_out_}) {
-      for (const TrainingExample& example : *list) {
-        longest = std::max(longest, std::ssize(example.tokens));
-      }
-    }
-    return longest;
   }
 
   bool Remembers(int64_t tokens) const {
@@ -203,7 +191,6 @@ class Run {
       report_.points.push_back(point);
       report_.tokens += point.tokens;
       report_.seconds += point.seconds;
-      if (options_.on_step) options_.on_step(point);
       if (progress != nullptr) progress->Advance(trainer_->finished());
       if (SecondsSince(saved) >= options_.save_seconds) {
         Save();

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/base64.h"
 #include "halftone/compare.h"
 #include "pipeline/assets.h"
 #include "pipeline/report_parts.h"
@@ -62,7 +63,7 @@ std::string Part(const CompareReport& report, std::string_view name) {
                    SamplesHtml(report));
   }
   if (name == "json") return EscapeJsonForScript(DumpReport(report, -1));
-  if (name == "csv") return Base64(CompareCsv(report));
+  if (name == "csv") return EncodeBase64(CompareCsv(report));
   return std::string(Asset(name));
 }
 

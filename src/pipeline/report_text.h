@@ -38,6 +38,4 @@ std::string HumanCount(double count);
 // The last part of a path.
 std::string BaseName(std::string_view path);
 
-std::string Base64(std::string_view bytes);
-
 }  // namespace halftone

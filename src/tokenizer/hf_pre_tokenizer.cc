@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
-#include "tokenizer/base64.h"
+#include "base/base64.h"
 #include "tokenizer/hf_tokenizer.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/space_mark.h"

@@ -9,7 +9,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "tokenizer/base64.h"
+#include "base/base64.h"
 #include "tokenizer/hf_tokenizer.h"
 #include "tokenizer/hf_writer.h"
 #include "tokenizer/space_mark.h"

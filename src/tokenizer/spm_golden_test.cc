@@ -12,7 +12,7 @@
 #include "base/json.h"
 #include "tests/testing/expect_error.h"
 #include "tests/testing/temp_folder.h"
-#include "tokenizer/base64.h"
+#include "base/base64.h"
 #include "tokenizer/hf_tokenizer_writer.h"
 #include "tokenizer/space_mark.h"
 #include "tokenizer/testing/ids.h"

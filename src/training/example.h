@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -20,6 +21,14 @@ struct TrainingExample {
     return count;
   }
 };
+
+// The tokens of the longest example, or `least` where that is more.
+inline int64_t LongestOf(const std::vector<TrainingExample>& examples, int64_t least = 2) {
+  for (const TrainingExample& example : examples) {
+    least = std::max(least, static_cast<int64_t>(example.tokens.size()));
+  }
+  return least;
+}
 
 // Adds it to a batch as a sequence of its own.
 inline void AddTo(const TrainingExample& example, TrainingBatch& batch) {

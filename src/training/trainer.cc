@@ -14,14 +14,6 @@
 namespace halftone {
 namespace {
 
-int64_t LongestOf(const std::vector<TrainingExample>& examples) {
-  int64_t longest = 2;
-  for (const TrainingExample& example : examples) {
-    longest = std::max(longest, static_cast<int64_t>(example.tokens.size()));
-  }
-  return longest;
-}
-
 // Uniform in [0, n), the same with every standard library.
 size_t Draw(std::mt19937_64& engine, size_t n) {
   return static_cast<size_t>(static_cast<double>(engine() >> 11) * 0x1p-53 *
@@ -75,8 +67,7 @@ float Trainer::LearningRate(int64_t step) const {
   const double done = static_cast<double>(step - 1 - warmup) /
                       static_cast<double>(std::max<int64_t>(1, steps_ - warmup));
   const double cosine = (1 + std::cos(std::numbers::pi * done)) / 2;
-  return static_cast<float>(options_.learning_rate *
-                            (options_.final_share + (1 - options_.final_share) * cosine));
+  return static_cast<float>(options_.learning_rate * cosine);
 }
 
 size_t Trainer::ExampleAt(int64_t position) {

@@ -22,8 +22,7 @@ struct TrainerOptions {
   double epochs = 1;
   int64_t steps = 0;  // at most; 0: as the epochs say
   double learning_rate = 2e-4;
-  double warmup = 0.03;    // share of the steps in which the rate rises from 0
-  double final_share = 0;  // of the rate that a cosine falls to
+  double warmup = 0.03;  // share of the steps in which the rate rises from 0; then a cosine falls
   float weight_decay = 0;
   float beta1 = 0.9f, beta2 = 0.999f;
   float clip = 1;         // the largest norm that all derivatives together keep; 0: any

@@ -7,25 +7,15 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <random>
 #include <tuple>
 #include <vector>
 
 #include "halftone/error.h"
 #include "kernel/cpu/cpu_ops.h"
+#include "kernel/cpu/testing/random.h"
 
 namespace halftone {
 namespace {
-
-using Floats = std::vector<float>;
-
-Floats Random(int64_t n, uint32_t seed, float deviation = 1.0f) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal(0.0f, deviation);
-  Floats values(n);
-  for (float& v : values) v = normal(engine);
-  return values;
-}
 
 // Heads of `dim` numbers as the grid stores them, each padded with zeros to whole blocks.
 Floats Rounded(const Grid& grid, const Floats& heads, int64_t dim) {

@@ -15,20 +15,11 @@
 #include "halftone/error.h"
 #include "kernel/cpu/aligned.h"
 #include "kernel/cpu/cpu_ops.h"
+#include "kernel/cpu/testing/random.h"
 #include "tensor/tensor.h"
 
 namespace halftone {
 namespace {
-
-using Floats = std::vector<float>;
-
-Floats Random(int64_t n, uint32_t seed, float deviation = 1.0f) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal(0.0f, deviation);
-  Floats values(n);
-  for (float& v : values) v = normal(engine);
-  return values;
-}
 
 // Random weights on a grid. Plain floats are encoded; for all others any bytes will do, which meets
 // every code, drawn again until they decode to numbers of some moderation.

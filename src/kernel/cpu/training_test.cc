@@ -13,21 +13,13 @@
 
 #include "grid/grid.h"
 #include "kernel/cpu/cpu_ops.h"
+#include "kernel/cpu/testing/random.h"
 #include "tensor/tensor.h"
 
 namespace halftone {
 namespace {
 
-using Floats = std::vector<float>;
 using Doubles = std::vector<double>;
-
-Floats Random(int64_t n, uint32_t seed, float deviation = 1.0f) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal(0.0f, deviation);
-  Floats values(static_cast<size_t>(n));
-  for (float& v : values) v = normal(engine);
-  return values;
-}
 
 // The derivative by each of x of the sum of dy * f(x).
 using Function = std::function<Doubles(const Doubles& x)>;

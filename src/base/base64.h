@@ -1,4 +1,4 @@
-// Base64 (RFC 4648), as tokenizer.json writes bytes.
+// Base64 (RFC 4648).
 
 #pragma once
 
