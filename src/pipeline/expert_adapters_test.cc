@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -202,6 +203,47 @@ TEST_F(BrokenExpertAdapterTest, IsStackedInGguf) {
     }
     writer->Commit();
     RefusesFile(file, "do not go together");
+  }
+}
+
+// Whatever bytes a file has, it is read or refused.
+TEST_F(BrokenExpertAdapterTest, SurvivesDamage) {
+  const Checkpoint base = OpenCheckpoint(Golden("architectures/mixtral"));
+  const Hyperparameters parameters = ReadHyperparameters(base, ArchitectureOf(base));
+  const fs::path folder = fs::path(out_.path()) / "damaged", gguf = folder / "adapter.gguf";
+  std::mt19937 random(1);
+  for (const std::string name : {"mixtral", "mixtral-4"}) {
+    fs::remove_all(folder);
+    fs::copy(Golden("training/" + name), folder);
+    WriteGgufAdapter(gguf, ReadAdapterModules(folder, ArchitectureOf(base), parameters),
+                     ArchitectureOf(base), parameters, "a");
+    for (const fs::path& file : {folder / "adapter_model.safetensors", gguf}) {
+      const std::string adapter = file == gguf ? gguf : folder, whole = ReadTextFile(file);
+      int read = 0, refused = 0;
+      for (int i = 0; i < 300; ++i) {
+        std::string text = whole;
+        // What describes the tensors lies before their numbers.
+        const size_t described = std::min<size_t>(text.size(), 8000);
+        if (i % 3 == 0) text.resize(random() % text.size());
+        for (int k = 0; k < 1 + i % 3 && i % 3 != 0; ++k) {
+          char& byte = text[random() % described];
+          byte = i % 2 == 0 ? static_cast<char>(random()) : static_cast<char>('0' + random() % 10);
+        }
+        WriteFile(file, text);
+        try {
+          const auto modules = ReadAdapterModules(adapter, ArchitectureOf(base), parameters);
+          WithAdapter(base, adapter);
+          LoadedModel model{base, std::shared_ptr<Ops>(MakeCpuOps(1))};
+          AdapterFor(model, modules, adapter);
+          ++read;
+        } catch (const Error&) {
+          ++refused;
+        }
+      }
+      WriteFile(file, whole);
+      EXPECT_GT(refused, 100) << file;
+      EXPECT_EQ(read + refused, 300);
+    }
   }
 }
 
