@@ -27,7 +27,7 @@ void RequirePair(const std::string& path, std::string_view name, const AdapterHa
 // product.
 void Reshape(AdapterModule& module, int64_t rank, float scale) {
   const int64_t rows = module.rows();
-  const float factor = module.scale / scale;
+  const float factor = module.scale == scale ? 1 : module.scale / scale;
   std::vector<float> b(static_cast<size_t>(rows * rank));
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t k = 0; k < module.rank; ++k) {
