@@ -34,6 +34,19 @@ std::vector<float> Rows(const AdapterModule& module, From&& from) {
   return rows;
 }
 
+// From GGUF's order to Hugging Face's.
+void OrderRows(const std::string& path, const std::string& name, const Hyperparameters& parameters,
+               AdapterModule& module) {
+  const int64_t heads = HeadsOf(module.place.role->order, parameters), rows = module.rows();
+  if (heads == 0) return;
+  if (rows % (2 * heads) != 0) {
+    FailFormat("{}: '{}' has {} rows, which are no {} heads", path, Printable(name), rows, heads);
+  }
+  std::vector<int64_t> place_of(static_cast<size_t>(rows));
+  for (int64_t r = 0; r < rows; ++r) place_of[SourceRow(r, rows, heads)] = r;
+  module.b = Rows(module, [&](int64_t r) { return place_of[static_cast<size_t>(r)]; });
+}
+
 }  // namespace
 
 std::vector<AdapterModule> ReadGgufModules(const std::string& path,
@@ -79,16 +92,7 @@ std::vector<AdapterModule> ReadGgufModules(const std::string& path,
     }
     AdapterModule module = ModuleFrom(path, architecture, Dialect::kGguf, name, pair);
     scale(module);
-    const int64_t heads = HeadsOf(module.place.role->order, parameters), rows = module.rows();
-    if (heads > 0) {
-      if (rows % (2 * heads) != 0) {
-        FailFormat("{}: '{}' has {} rows, which are no {} heads", path, Printable(name), rows,
-                   heads);
-      }
-      std::vector<int64_t> place_of(static_cast<size_t>(rows));
-      for (int64_t r = 0; r < rows; ++r) place_of[SourceRow(r, rows, heads)] = r;
-      module.b = Rows(module, [&](int64_t r) { return place_of[static_cast<size_t>(r)]; });
-    }
+    OrderRows(path, name, parameters, module);
     modules.push_back(std::move(module));
   }
   return modules;
