@@ -55,6 +55,8 @@ class FinetuneCommand : public Command {
         ->delimiter(',')
         ->allow_extra_args(false)
         ->option_text("NAMES");
+    number("--dropout", options_.dropout, "Share of what meets them that each step leaves out",
+           0.99);
     app.add_flag("--mergeable", options_.mergeable,
                  "Train what merge can put into offsets without rounding weights again (for q4_1, "
                  "q5_1, q2_k, q4_k, q5_k)");

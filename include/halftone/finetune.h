@@ -47,7 +47,10 @@ struct FinetuneOptions {
   int64_t rank = 16;
   double alpha = 32;                 // the adapter's product is scaled by alpha / rank
   std::vector<std::string> targets;  // "q_proj", "down_proj"; empty: all linear layers
-  std::string adapter;               // goes on from this one, whose shape then counts; or empty
+  // Share of what meets the adapter that each step leaves out, at random by the seed (peft's
+  // lora_dropout); less than 1. Evaluations leave nothing out.
+  double dropout = 0;
+  std::string adapter;  // goes on from this one, whose shape then counts; or empty
   // Has A say the same for all inputs of a group whose weights share an offset. Merging into the
   // grids that the weights are on then moves offsets and keeps codes. Throws Error (kUsage) where
   // no grid has offsets: q4_1, q5_1, q2_k, q4_k and q5_k have.

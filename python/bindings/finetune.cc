@@ -31,9 +31,9 @@ FinetuneReport FinetuneModel(const Path& model, const Path& data, const Path& ou
                              const std::optional<Path>& held_out, double held_out_share,
                              int64_t evaluate_every, int64_t context, bool refuse_long,
                              int64_t rank, double alpha, const std::vector<std::string>& targets,
-                             const std::optional<Path>& adapter, double epochs, int64_t steps,
-                             int64_t batch, int64_t accumulate, double learning_rate, double warmup,
-                             double weight_decay, double clip, bool optimizer_8bit,
+                             double dropout, const std::optional<Path>& adapter, double epochs,
+                             int64_t steps, int64_t batch, int64_t accumulate, double learning_rate,
+                             double warmup, double weight_decay, double clip, bool optimizer_8bit,
                              const std::string& checkpointing, uint64_t seed,
                              const std::string& activations, bool load_in_4bit, bool resume,
                              int threads, std::optional<Callback> callback) {
@@ -50,6 +50,7 @@ FinetuneReport FinetuneModel(const Path& model, const Path& data, const Path& ou
   for (const std::string& target : targets) {
     if (target != "all-linear") options.targets.push_back(target);
   }
+  options.dropout = dropout;
   options.adapter = TextOf(adapter);
   options.epochs = epochs;
   options.steps = steps;
@@ -149,8 +150,9 @@ void BindFinetune(nb::module_& module) {
       nb::kw_only(), nb::arg("held_out") = nb::none(), nb::arg("held_out_share") = f.held_out_share,
       nb::arg("evaluate_every") = f.evaluate_every, nb::arg("context") = f.context,
       nb::arg("refuse_long") = f.refuse_long, nb::arg("rank") = f.rank, nb::arg("alpha") = f.alpha,
-      nb::arg("targets") = f.targets, nb::arg("adapter") = nb::none(), nb::arg("epochs") = f.epochs,
-      nb::arg("steps") = f.steps, nb::arg("batch") = f.batch, nb::arg("accumulate") = f.accumulate,
+      nb::arg("targets") = f.targets, nb::arg("dropout") = f.dropout,
+      nb::arg("adapter") = nb::none(), nb::arg("epochs") = f.epochs, nb::arg("steps") = f.steps,
+      nb::arg("batch") = f.batch, nb::arg("accumulate") = f.accumulate,
       nb::arg("learning_rate") = f.learning_rate, nb::arg("warmup") = f.warmup,
       nb::arg("weight_decay") = f.weight_decay, nb::arg("clip") = f.clip,
       nb::arg("optimizer_8bit") = f.moments8, nb::arg("checkpointing") = "auto",
@@ -161,7 +163,8 @@ void BindFinetune(nb::module_& module) {
       "data: text, or JSON lines of which what an assistant says counts. output: the folder that\n"
       "peft loads, with adapter.gguf for llama.cpp. targets: names of layers, 'q_proj'; empty: "
       "all\n"
-      "linear layers. load_in_4bit: rounds the weights while loading, as from_pretrained does.\n"
+      "linear layers. dropout: share of what meets the adapter that a step leaves out.\n"
+      "load_in_4bit: rounds the weights while loading, as from_pretrained does. "
       "resume: goes on where an interrupted run ended. progress: called with task, done and "
       "total.");
 

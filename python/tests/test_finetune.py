@@ -21,6 +21,7 @@ def test_finetune_learns_and_merge_tells_what_it_costs(tiny, text_file, tmp_path
         batch=2,
         steps=8,
         rank=4,
+        dropout=0.05,
         learning_rate=0.02,
         held_out_share=0.1,
         progress=lambda *step: steps.append(step),
@@ -56,3 +57,7 @@ def test_errors_name_file_and_line(tiny, tmp_path):
         halftone.finetune(tiny, data, tmp_path / "adapter")
     with pytest.raises(halftone.UsageError, match="checkpointing"):
         halftone.finetune(tiny, data, tmp_path / "adapter", checkpointing="maybe")
+    text = tmp_path / "data.txt"
+    text.write_text("fine")
+    with pytest.raises(halftone.UsageError, match="dropout"):
+        halftone.finetune(tiny, text, tmp_path / "adapter", dropout=1.0)

@@ -105,6 +105,14 @@ struct Moment8 {
   float* absmax;
 };
 
+// Which values of an array are left out: value i is where the half of Mix(key + (i / 2 + 1) *
+// 0x9E3779B97F4A7C15) (base/mix.h) that i is of, the lower one for even i, is less than rate *
+// 2^32.
+struct Dropout {
+  float rate = 0;  // 0 <= rate < 1; 0: none is
+  uint64_t key = 0;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -214,7 +222,7 @@ class Ops {
                           float* y) = 0;
 
   // y[t, :] = sum_j weights[t, j] * x[rows[t, j], :], j < each, in that order; rows, weights:
-  // [tokens, each].
+  // [tokens, each], or null for weights that are all 1.
   virtual void SumRows(const float* x, std::span<const int32_t> rows, const float* weights,
                        int64_t each, int64_t width, float* y) = 0;
 
@@ -256,6 +264,24 @@ class Ops {
 
   // dx[i] = dy[i] * (1 - (y[i] / cap)^2), of y = SoftCap(x), in place.
   virtual void SoftCapBack(const float* y, float cap, int64_t n, float* dy) = 0;
+
+  // dlogits [tokens, experts] of ChooseExperts, whose choice stays: with w = weights[t, j] and
+  // s = sum_j dweights[t, j] * w over those chosen,
+  //   dlogits[t, e] = w (dweights[t, j] - s) where e is the chosen j, and of the others 0 with
+  //   `normalized`, else -p s, p being the softmax over all experts.
+  virtual void ChooseExpertsBack(const float* logits, int64_t tokens, int64_t experts, int64_t used,
+                                 bool normalized, const int32_t* chosen, const float* weights,
+                                 const float* dweights, float* dlogits) = 0;
+
+  // dx and dweights of SumRows, of which each row of x is in one sum: dx[rows[t, j], :] =
+  // weights[t, j] * dy[t, :], dweights[t, j] = sum_i x[rows[t, j], i] * dy[t, i]. dx may be x.
+  virtual void SumRowsBack(const float* x, std::span<const int32_t> rows, const float* weights,
+                           int64_t each, int64_t width, const float* dy, float* dx,
+                           float* dweights) = 0;
+
+  // y[i] = x[i] / (1 - rate), or x[i] * 0 where it is left out (Srivastava et al. 2014), which is
+  // its own derivative. y may be x.
+  virtual void DropOut(const float* x, int64_t n, const Dropout& dropout, float* y) = 0;
 
   // losses[t] = log sum_j exp(logits[t, j]) - logits[t, targets[t]]; the logits [tokens, width]
   // become the derivatives of factor * the sum of the losses by them.

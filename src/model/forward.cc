@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/fnv.h"
+#include "base/mix.h"
+
 namespace halftone {
 
 namespace {
@@ -127,10 +130,15 @@ void ForwardPass::MultiplyExperts(const LayerWeights& layer, Stage stage) {
     if (stage == Stage::kFeedForward) {
       const MatrixProduct products[] = {{expert.gate.weight.get(), w_.gate_.get() + at * inner},
                                         {expert.up.weight.get(), w_.up_.get() + at * inner}};
-      ops_.MatMulAll(products, w_.routed_.get() + at * p_.width, rows);
+      const float* x = w_.routed_.get() + at * p_.width;
+      ops_.MatMulAll(products, x, rows);
+      AddLowRank(expert.gate, x, rows, products[0].y);
+      AddLowRank(expert.up, x, rows, products[1].y);
     } else {
-      ops_.MatMul(*expert.down.weight, w_.gated_.get() + at * inner, rows,
-                  w_.expert_out_.get() + at * p_.width);
+      const float* x = w_.gated_.get() + at * inner;
+      float* y = w_.expert_out_.get() + at * p_.width;
+      ops_.MatMul(*expert.down.weight, x, rows, y);
+      AddLowRank(expert.down, x, rows, y);
     }
   }
 }
@@ -257,19 +265,35 @@ void ForwardPass::Multiply(std::initializer_list<std::pair<const Linear*, float*
     if (!linear->bias.empty()) {
       ops_.AddBias(y, linear->bias.data(), tokens_, linear->weight->rows);
     }
-    if (linear->low_rank != nullptr) AddLowRank(*linear, x, y);
+    AddLowRank(*linear, x, tokens_, y);
   }
 }
 
-void ForwardPass::AddLowRank(const Linear& linear, const float* x, float* y) {
+void ForwardPass::AddLowRank(const Linear& linear, const float* x, int64_t rows, float* y) {
+  if (linear.low_rank == nullptr) return;
   const LowRank& low = *linear.low_rank;
   if (w_.max_tokens_ * low.rank > w_.low_rank_floats_) {
     w_.low_rank_floats_ = w_.max_tokens_ * low.rank;
     w_.low_rank_ = ops_.Allocate(w_.low_rank_floats_);
   }
-  ops_.Multiply(low.a, low.rank, linear.weight->cols, x, tokens_, w_.low_rank_.get());
-  ops_.AddProduct(w_.low_rank_.get(), low.b_turned, {tokens_, linear.weight->rows, low.rank},
+  const int64_t cols = linear.weight->cols;
+  if (dropout_.rate > 0) {
+    if (w_.max_tokens_ * cols > w_.dropped_floats_) {
+      w_.dropped_floats_ = w_.max_tokens_ * cols;
+      w_.dropped_ = ops_.Allocate(w_.dropped_floats_);
+    }
+    ops_.DropOut(x, rows * cols, DropoutOf(dropout_, linear), w_.dropped_.get());
+    x = w_.dropped_.get();
+  }
+  ops_.Multiply(low.a, low.rank, cols, x, rows, w_.low_rank_.get());
+  ops_.AddProduct(w_.low_rank_.get(), low.b_turned, {rows, linear.weight->rows, low.rank},
                   low.scale, y);
+}
+
+Dropout DropoutOf(const Dropout& pass, const Linear& linear) {
+  Fnv name;
+  name.Add(linear.name);
+  return {pass.rate, Mix(pass.key ^ Mix(name.hash() + static_cast<uint64_t>(linear.first_row)))};
 }
 
 LayerTrace ForwardPass::trace() const {

@@ -71,6 +71,8 @@ class Workspace {
   // Of low-rank products, made when they are first needed: [max_tokens, low_rank_floats_ / that].
   std::shared_ptr<float[]> low_rank_;
   int64_t low_rank_floats_ = 0;
+  std::shared_ptr<float[]> dropped_;  // what meets them, likewise
+  int64_t dropped_floats_ = 0;
   // Of models with experts: [max_tokens, experts], and rows of max_tokens * used.
   std::shared_ptr<float[]> router_logits_, routed_, expert_out_;
   Routing routing_;
@@ -94,6 +96,9 @@ class ForwardPass {
   void Embed(std::span<const int32_t> ids);
   void SetResidual(const float* residual);
   const float* residual() const { return w_.residual_.get(); }
+  // Of what meets the A of low-rank parts, of each layer's by a key of its own (DropoutOf). None
+  // unless it is set.
+  void SetDropout(const Dropout& dropout) { dropout_ = dropout; }
 
   // The input of the stage's linear layers, [tokens, cols]; of experts [routing().rows(), cols].
   // The stages of a layer come in their order, or begin with an input from elsewhere (SetInput,
@@ -133,7 +138,8 @@ class ForwardPass {
   void AddBranch(float* branch, const std::vector<float>& post_norm);
   // Matrices that share the input x, and where their outputs go.
   void Multiply(std::initializer_list<std::pair<const Linear*, float*>> linears, const float* x);
-  void AddLowRank(const Linear& linear, const float* x, float* y);
+  // What the layer's low-rank part, if it has one, makes of x [rows, cols].
+  void AddLowRank(const Linear& linear, const float* x, int64_t rows, float* y);
 
   const ModelWeights& m_;
   const Hyperparameters& p_;
@@ -142,7 +148,11 @@ class ForwardPass {
   std::span<const TokenRun> runs_;
   Workspace& w_;
   int64_t tokens_ = 0;
+  Dropout dropout_;
 };
+
+// A pass's dropout before one of its linear layers.
+Dropout DropoutOf(const Dropout& pass, const Linear& linear);
 
 // The embeddings of tokens, scaled as the model wants them: y [ids.size(), width]. `matrix`: the
 // embedding or what stands for it.

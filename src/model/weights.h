@@ -98,6 +98,16 @@ void VisitLinears(Layer& layer, Stage stage, Visit&& visit) {
   }
 }
 
+// All linear layers that may have a low-rank part, in the order of their stages, a router before
+// its experts: visit(linear).
+template <class Layer, class Visit>
+void VisitAdaptable(Layer& layer, Visit&& visit) {
+  for (const Stage stage : kStages) {
+    if (stage == Stage::kFeedForward && !layer.experts.empty()) visit(layer.router);
+    VisitLinears(layer, stage, [&](auto& linear, int64_t) { visit(linear); });
+  }
+}
+
 // The names of a stage's tensors, each once.
 std::vector<std::string> TensorNames(const LayerWeights& layer, Stage stage);
 

@@ -19,17 +19,22 @@ RolePlace PlaceOfLayer(const LoadedModel& model, const std::string& name) {
   return *PlaceOf(*model.weights.architecture, Dialect::kGguf, name);
 }
 
-// All linear layers that are rows of the tensor of that name, in their order.
+// Whose matrix it is; -1: none's.
+int64_t ExpertOf(const LoadedModel& model, const AdapterPart& part) {
+  const bool expert = IsExpert(PlaceOfLayer(model, part.name).role->role);
+  return expert ? part.first_row / part.rows : -1;
+}
+
+// All linear layers that are rows of the tensor of that name, in their order; of experts the
+// place's only.
 std::vector<const Linear*> LayersNamed(const ModelWeights& model, const RolePlace& place,
                                        const std::string& name) {
   std::vector<const Linear*> found;
   if (place.layer < 0 || place.layer >= std::ssize(model.layers)) return found;
-  for (const Stage stage : kStages) {
-    VisitLinears(model.layers[static_cast<size_t>(place.layer)], stage,
-                 [&](const Linear& linear, int64_t) {
-                   if (linear.name == name) found.push_back(&linear);
-                 });
-  }
+  VisitAdaptable(model.layers[static_cast<size_t>(place.layer)], [&](const Linear& linear) {
+    const bool other = place.expert >= 0 && linear.first_row != place.expert * linear.weight->rows;
+    if (linear.name == name && !other) found.push_back(&linear);
+  });
   return found;
 }
 
@@ -44,7 +49,7 @@ bool SameA(const Adapter& adapter, const AdapterPart& left, const AdapterPart& r
 std::vector<AdapterModule> ReadAdapterModules(const std::string& path,
                                               const Architecture& architecture,
                                               const Hyperparameters& parameters) {
-  return std::filesystem::is_directory(path) ? ReadPeftModules(path, architecture)
+  return std::filesystem::is_directory(path) ? ReadPeftModules(path, architecture, parameters)
                                              : ReadGgufModules(path, architecture, parameters);
 }
 
@@ -64,6 +69,7 @@ Adapter AdapterFor(const LoadedModel& model, const std::vector<AdapterModule>& m
     }
     const RowPlaces places = PlacesOf(model, module.place, rows);
     for (const Linear* linear : layers) {
+      const int64_t first = module.place.expert >= 0 ? 0 : linear->first_row;
       AdapterPart part{
           name,        linear->first_row, module.rank, linear->weight->rows, linear->weight->cols,
           module.scale};
@@ -73,7 +79,7 @@ Adapter AdapterFor(const LoadedModel& model, const std::vector<AdapterModule>& m
       float* values = adapter.values->data();
       std::ranges::copy(module.a, values + part.a);
       for (int64_t r = 0; r < part.rows; ++r) {
-        const float* from = module.b.data() + places(part.first_row + r) * module.rank;
+        const float* from = module.b.data() + places(first + r) * module.rank;
         for (int64_t k = 0; k < part.rank; ++k) values[part.b_turned + k * part.rows + r] = from[k];
       }
       adapter.parts.push_back(std::move(part));
@@ -83,10 +89,12 @@ Adapter AdapterFor(const LoadedModel& model, const std::vector<AdapterModule>& m
 }
 
 std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& adapter) {
-  std::vector<std::vector<const AdapterPart*>> tensors;  // parts of one tensor each
-  std::map<std::string_view, size_t> known;
+  std::vector<std::vector<const AdapterPart*>> tensors;  // parts of one tensor each, or expert
+  std::map<std::pair<std::string_view, int64_t>, size_t> known;
   for (const AdapterPart& part : adapter.parts) {
-    const auto [it, fresh] = known.emplace(part.name, tensors.size());
+    const int64_t expert = ExpertOf(model, part);
+    const auto [it, fresh] =
+        known.emplace(std::pair(std::string_view(part.name), expert), tensors.size());
     if (fresh) tensors.emplace_back();
     tensors[it->second].push_back(&part);
   }
@@ -97,6 +105,7 @@ std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& ad
     const bool shared = std::ranges::all_of(
         parts, [&](const AdapterPart* part) { return SameA(adapter, first, *part); });
     AdapterModule module{PlaceOfLayer(model, first.name), 0, first.scale, {}, {}};
+    module.place.expert = ExpertOf(model, first);
     int64_t rows = 0;
     for (const Linear* linear : LayersNamed(model.weights, module.place, first.name)) {
       rows += linear->weight->rows;
@@ -110,8 +119,9 @@ std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& ad
     const RowPlaces places = PlacesOf(model, module.place, rows);
     int64_t column = 0;
     for (const AdapterPart* part : parts) {
+      const int64_t own = module.place.expert >= 0 ? 0 : part->first_row;
       for (int64_t r = 0; r < part->rows; ++r) {
-        float* to = module.b.data() + places(part->first_row + r) * module.rank + column;
+        float* to = module.b.data() + places(own + r) * module.rank + column;
         for (int64_t k = 0; k < part->rank; ++k) {
           to[k] = values[part->b_turned + k * part->rows + r] * (part->scale / first.scale);
         }
@@ -121,6 +131,13 @@ std::vector<AdapterModule> ModulesOf(const LoadedModel& model, const Adapter& ad
     modules.push_back(std::move(module));
   }
   return modules;
+}
+
+bool IsSharedInGroups(const AdapterModule& module, int64_t group) {
+  for (size_t i = 0; i < module.a.size(); ++i) {
+    if (module.a[i] != module.a[i - i % static_cast<size_t>(group)]) return false;
+  }
+  return true;
 }
 
 int64_t ShareInGroups(const LoadedModel& model, Adapter& adapter) {

@@ -9,10 +9,17 @@ namespace halftone {
 AdapterModule ModuleFrom(const std::string& path, const Architecture& architecture, Dialect dialect,
                          const std::string& name, const AdapterHalves& halves) {
   const auto place = PlaceOf(architecture, dialect, name);
-  if (!place || !IsLayerLinear(*place) || place->expert >= 0) {
+  const bool linear =
+      place && (IsLayerLinear(*place) || (place->role->role == Role::kRouter && !place->bias));
+  if (!linear) {
     FailFormat("{}: '{}' is no linear layer of {}: it is another model's adapter", path,
                Printable(name), architecture.name);
   }
+  return ModuleFrom(path, name, *place, halves);
+}
+
+AdapterModule ModuleFrom(const std::string& path, const std::string& name, const RolePlace& place,
+                         const AdapterHalves& halves) {
   if (halves.a.grid == nullptr || halves.b.grid == nullptr) {
     FailFormat("{}: '{}' has only one half of its pair", path, Printable(name));
   }
@@ -21,7 +28,7 @@ AdapterModule ModuleFrom(const std::string& path, const Architecture& architectu
     FailFormat("{}: '{}' has matrices of {} and {}, which do not go together", path,
                Printable(name), ShapeText(a.shape), ShapeText(b.shape));
   }
-  AdapterModule module{*place, a.shape[0], 1, Decode(a), Decode(b)};
+  AdapterModule module{place, a.shape[0], 1, Decode(a), Decode(b)};
   if (!AllFinite(module.a) || !AllFinite(module.b)) {
     FailFormat("{}: '{}' holds a value that is not finite", path, Printable(name));
   }

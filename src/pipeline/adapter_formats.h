@@ -14,7 +14,8 @@ namespace halftone {
 
 // Throws Error as ReadAdapterModules.
 std::vector<AdapterModule> ReadPeftModules(const std::string& folder,
-                                           const Architecture& architecture);
+                                           const Architecture& architecture,
+                                           const Hyperparameters& parameters);
 std::vector<AdapterModule> ReadGgufModules(const std::string& path,
                                            const Architecture& architecture,
                                            const Hyperparameters& parameters);
@@ -29,6 +30,9 @@ struct AdapterHalves {
 // no such linear layer.
 AdapterModule ModuleFrom(const std::string& path, const Architecture& architecture, Dialect dialect,
                          const std::string& name, const AdapterHalves& halves);
+// The same where the place is known; `name` is what messages call it.
+AdapterModule ModuleFrom(const std::string& path, const std::string& name, const RolePlace& place,
+                         const AdapterHalves& halves);
 
 // The values as a file holds them on that plain grid.
 std::vector<uint8_t> BytesOn(const Grid& type, const std::vector<float>& values);

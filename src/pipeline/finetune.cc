@@ -124,9 +124,9 @@ class Run {
     fnv.Add(data);
     fnv.Add(fmt::format("{} {} {} {} {} {} {} {}", o.adapter, o.held_out, o.held_out_share,
                         o.context, o.rank, o.alpha, o.mergeable, fmt::join(o.targets, ",")));
-    fnv.Add(fmt::format("{} {} {} {} {} {} {} {} {} {}", o.epochs, o.steps, o.batch, o.accumulate,
-                        o.warmup, o.weight_decay, o.clip, o.moments8, o.seed,
-                        static_cast<int>(o.activations)));
+    fnv.Add(fmt::format("{} {} {} {} {} {} {} {} {} {} {}", o.epochs, o.steps, o.batch,
+                        o.accumulate, o.warmup, o.weight_decay, o.clip, o.moments8, o.dropout,
+                        o.seed, static_cast<int>(o.activations)));
     fnv.Add(fmt::format("{} {}", model_->weights.tensor_bytes, model_->weights.parameters.layers));
     return fmt::format("{:016x}", fnv.hash());
   }
@@ -167,6 +167,7 @@ class Run {
     to.weight_decay = static_cast<float>(options_.weight_decay);
     to.clip = static_cast<float>(options_.clip);
     to.moments8 = options_.moments8;
+    to.dropout = static_cast<float>(options_.dropout);
     to.seed = options_.seed;
     to.pass_tokens = LongestOf(examples_, LongestOf(held_out_));
     to.remember = Remembers(to.pass_tokens);

@@ -1,7 +1,8 @@
 // llama.cpp's adapters: a GGUF file with general.type "adapter", adapter.type "lora",
 // general.architecture and adapter.lora.alpha, and for each module <base tensor>.lora_a, A
-// [rank, in], and .lora_b, B [out, rank], rows as the base tensor's. The product is scaled by
-// alpha / rank, or not at all where alpha is 0.
+// [rank, in], and .lora_b, B [out, rank], rows as the base tensor's; experts are stacked as their
+// tensors are (expert_adapters.h). The product is scaled by alpha / rank, or not at all where alpha
+// is 0.
 //
 // One alpha serves the whole file: what else a module's scale says goes into its B.
 //
@@ -15,6 +16,7 @@
 #include "container/gguf_reader.h"
 #include "container/gguf_writer.h"
 #include "pipeline/adapter_formats.h"
+#include "pipeline/expert_adapters.h"
 
 namespace halftone {
 namespace {
@@ -30,6 +32,19 @@ std::vector<float> Rows(const AdapterModule& module, From&& from) {
                 rows.data() + r * module.rank);
   }
   return rows;
+}
+
+// From GGUF's order to Hugging Face's.
+void OrderRows(const std::string& path, const std::string& name, const Hyperparameters& parameters,
+               AdapterModule& module) {
+  const int64_t heads = HeadsOf(module.place.role->order, parameters), rows = module.rows();
+  if (heads == 0) return;
+  if (rows % (2 * heads) != 0) {
+    FailFormat("{}: '{}' has {} rows, which are no {} heads", path, Printable(name), rows, heads);
+  }
+  std::vector<int64_t> place_of(static_cast<size_t>(rows));
+  for (int64_t r = 0; r < rows; ++r) place_of[SourceRow(r, rows, heads)] = r;
+  module.b = Rows(module, [&](int64_t r) { return place_of[static_cast<size_t>(r)]; });
 }
 
 }  // namespace
@@ -63,27 +78,30 @@ std::vector<AdapterModule> ReadGgufModules(const std::string& path,
   }
   if (halves.empty()) FailFormat("{}: holds no matrices", path);
   std::vector<AdapterModule> modules;
-  for (const auto& [name, pair] : halves) {
-    AdapterModule module = ModuleFrom(path, architecture, Dialect::kGguf, name, pair);
+  const auto scale = [&](AdapterModule& module) {
     if (*alpha != 0) module.scale = static_cast<float>(*alpha / static_cast<double>(module.rank));
-    const int64_t heads = HeadsOf(module.place.role->order, parameters), rows = module.rows();
-    if (heads > 0) {
-      if (rows % (2 * heads) != 0) {
-        FailFormat("{}: '{}' has {} rows, which are no {} heads", path, Printable(name), rows,
-                   heads);
+  };
+  for (const auto& [name, pair] : halves) {
+    const auto place = PlaceOf(architecture, Dialect::kGguf, name);
+    if (place && !place->bias && IsExpert(place->role->role)) {
+      for (AdapterModule& module : SplitExperts(path, architecture, parameters, name, pair)) {
+        scale(module);
+        modules.push_back(std::move(module));
       }
-      std::vector<int64_t> place_of(static_cast<size_t>(rows));
-      for (int64_t r = 0; r < rows; ++r) place_of[SourceRow(r, rows, heads)] = r;
-      module.b = Rows(module, [&](int64_t r) { return place_of[static_cast<size_t>(r)]; });
+      continue;
     }
+    AdapterModule module = ModuleFrom(path, architecture, Dialect::kGguf, name, pair);
+    scale(module);
+    OrderRows(path, name, parameters, module);
     modules.push_back(std::move(module));
   }
   return modules;
 }
 
-void WriteGgufAdapter(const std::string& path, const std::vector<AdapterModule>& modules,
+void WriteGgufAdapter(const std::string& path, const std::vector<AdapterModule>& all,
                       const Architecture& architecture, const Hyperparameters& parameters,
                       const std::string& name, const Grid& type) {
+  const std::vector<AdapterModule> modules = StackedExperts(all, parameters.experts);
   const float alpha = modules[0].scale * static_cast<float>(modules[0].rank);
   CheckpointPlan plan;
   plan.metadata.Set("general.architecture", std::string(architecture.name));
@@ -93,8 +111,14 @@ void WriteGgufAdapter(const std::string& path, const std::vector<AdapterModule>&
   plan.metadata.Set("adapter.lora.alpha", alpha);
   for (const AdapterModule& module : modules) {
     const std::string base = NameInDialect(Dialect::kGguf, module.place);
-    plan.tensors.push_back({base + std::string(kEndings[0]), &type, {module.rank, module.cols()}});
-    plan.tensors.push_back({base + std::string(kEndings[1]), &type, {module.rows(), module.rank}});
+    std::vector<int64_t> a = {module.rank, module.cols()}, b = {module.rows(), module.rank};
+    if (IsExpert(module.place.role->role)) {
+      const int64_t experts = parameters.experts;
+      a = {experts, module.rank, module.cols() / experts};
+      b = {experts, module.rows() / experts, module.rank};
+    }
+    plan.tensors.push_back({base + std::string(kEndings[0]), &type, a});
+    plan.tensors.push_back({base + std::string(kEndings[1]), &type, b});
   }
   const auto writer = CreateGguf(path, plan);
   for (const AdapterModule& module : modules) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "grid/move_offsets.h"
@@ -27,10 +28,25 @@ Tensor RowsOf(const Tensor& tensor, int64_t begin, int64_t end, std::vector<uint
   return rows;
 }
 
+// The modules of one tensor: one, or of a tensor of experts one for each, of rank 0 where it has
+// none.
+struct TensorModules {
+  std::vector<AdapterModule> modules;
+  RowPlaces places;
+  int64_t rows = 0;  // of each
+
+  const AdapterModule& OfRow(int64_t row) const { return modules[static_cast<size_t>(row / rows)]; }
+  // What the row adds to the inputs of A's row k.
+  double Factor(int64_t row, int64_t k) const {
+    const AdapterModule& module = OfRow(row);
+    return module.b[static_cast<size_t>(places(row % rows) * module.rank + k)];
+  }
+};
+
 class MergedRows : public RowSource {
  public:
-  MergedRows(Tensor base, AdapterModule module, const RowPlaces& places)
-      : base_(std::move(base)), module_(std::move(module)), places_(places) {}
+  MergedRows(Tensor base, TensorModules modules)
+      : base_(std::move(base)), modules_(std::move(modules)) {}
 
   void Read(int64_t begin, int64_t end, uint8_t* blocks) const override {
     const int64_t cols = base_.cols();
@@ -38,38 +54,38 @@ class MergedRows : public RowSource {
     const Tensor rows = RowsOf(base_, begin, end, made);
     std::vector<float> values(static_cast<size_t>(cols));
     std::vector<double> sums(static_cast<size_t>(cols));
-    for (int64_t r = begin; r < end; ++r) {
+    for (int64_t r = begin; r < end; ++r, blocks += cols * 4) {
       DecodeRow(rows, r - begin, values.data());
-      Add(places_(r), values, sums);
+      AddTo(r, values, sums);
       std::copy_n(reinterpret_cast<const uint8_t*>(values.data()), cols * 4, blocks);
-      blocks += cols * 4;
     }
   }
 
  private:
-  void Add(int64_t row, std::vector<float>& values, std::vector<double>& sums) const {
+  void AddTo(int64_t row, std::vector<float>& values, std::vector<double>& sums) const {
+    const AdapterModule& module = modules_.OfRow(row);
+    if (module.rank == 0) return;
     std::ranges::fill(sums, 0.0);
     const auto cols = std::ssize(values);
-    for (int64_t k = 0; k < module_.rank; ++k) {
-      const double factor = module_.b[static_cast<size_t>(row * module_.rank + k)];
-      const float* a = module_.a.data() + k * cols;
+    for (int64_t k = 0; k < module.rank; ++k) {
+      const double factor = modules_.Factor(row, k);
+      const float* a = module.a.data() + k * cols;
       for (int64_t i = 0; i < cols; ++i) sums[i] += factor * a[i];
     }
     for (int64_t i = 0; i < cols; ++i) {
-      values[i] = static_cast<float>(values[i] + module_.scale * sums[i]);
+      values[i] = static_cast<float>(values[i] + module.scale * sums[i]);
     }
   }
 
   Tensor base_;
-  AdapterModule module_;
-  RowPlaces places_;
+  TensorModules modules_;
 };
 
-// Of a module that says the same for all inputs of a group.
+// Of modules that say the same for all inputs of a group.
 class MovedRows : public RowSource {
  public:
-  MovedRows(Tensor base, AdapterModule module, const RowPlaces& places)
-      : base_(std::move(base)), module_(std::move(module)), places_(places) {}
+  MovedRows(Tensor base, TensorModules modules)
+      : base_(std::move(base)), modules_(std::move(modules)) {}
 
   void Read(int64_t begin, int64_t end, uint8_t* blocks) const override {
     const int64_t cols = base_.cols(), group = OffsetGroup(*base_.grid);
@@ -77,12 +93,12 @@ class MovedRows : public RowSource {
     const Tensor rows = RowsOf(base_, begin, end, made);
     std::vector<float> by(static_cast<size_t>(cols / group));
     for (int64_t r = begin; r < end; ++r, blocks += base_.row_bytes()) {
-      const float* b = module_.b.data() + places_(r) * module_.rank;
+      const AdapterModule& module = modules_.OfRow(r);
       for (size_t g = 0; g < by.size(); ++g) {
-        const float* a = module_.a.data() + static_cast<int64_t>(g) * group;
+        const float* a = module.a.data() + static_cast<int64_t>(g) * group;
         double sum = 0;
-        for (int64_t k = 0; k < module_.rank; ++k) sum += static_cast<double>(b[k]) * a[k * cols];
-        by[g] = static_cast<float>(module_.scale * sum);
+        for (int64_t k = 0; k < module.rank; ++k) sum += modules_.Factor(r, k) * a[k * cols];
+        by[g] = static_cast<float>(module.scale * sum);
       }
       MoveOffsets(*base_.grid, rows.row(r - begin).data(), cols, by, blocks);
     }
@@ -90,39 +106,42 @@ class MovedRows : public RowSource {
 
  private:
   Tensor base_;
-  AdapterModule module_;
-  RowPlaces places_;
+  TensorModules modules_;
 };
 
-// The tensor that the module is for.
-Tensor& TensorOf(Checkpoint& checkpoint, const AdapterModule& module, const std::string& adapter) {
-  const std::string name = NameInDialect(checkpoint.dialect, module.place);
-  const auto tensor = std::ranges::find(checkpoint.tensors, name, &Tensor::name);
-  if (tensor == checkpoint.tensors.end()) {
-    FailOtherModel(adapter, module, checkpoint.path, std::nullopt);
-  }
-  if (tensor->shape != std::vector<int64_t>{module.rows(), module.cols()}) {
-    FailOtherModel(adapter, module, checkpoint.path, tensor->shape);
-  }
-  return *tensor;
-}
-
-// Calls merge(module, its tensor, places of the tensor's rows) for each module of the adapter.
-template <class F>
-void ForEachModule(Checkpoint& checkpoint, const std::string& adapter, F&& merge) {
+// The adapter's modules by the tensor that they are for.
+std::unordered_map<Tensor*, TensorModules> ByTensor(Checkpoint& checkpoint,
+                                                    const std::string& adapter) {
   const Architecture& architecture = ArchitectureOf(checkpoint);
   const Hyperparameters parameters = ReadHyperparameters(checkpoint, architecture);
+  std::unordered_map<std::string_view, Tensor*> tensors;
+  for (Tensor& tensor : checkpoint.tensors) tensors[tensor.name] = &tensor;
+  std::unordered_map<Tensor*, TensorModules> found;
   for (AdapterModule& module : ReadAdapterModules(adapter, architecture, parameters)) {
-    Tensor& tensor = TensorOf(checkpoint, module, adapter);
-    const RowPlaces places(checkpoint.dialect, module.place, parameters, tensor.rows());
-    merge(std::move(module), tensor, places);
+    const auto named = tensors.find(NameInDialect(checkpoint.dialect, module.place));
+    if (named == tensors.end()) FailOtherModel(adapter, module, checkpoint.path, std::nullopt);
+    Tensor* tensor = named->second;
+    const int64_t rows = module.rows(), expert = module.place.expert;
+    const bool stacked = tensor->shape.size() == 3 && expert >= 0;
+    std::vector<int64_t> expected = {rows, module.cols()};
+    if (stacked) expected.insert(expected.begin(), parameters.experts);
+    if (tensor->shape != expected || expert >= parameters.experts) {
+      FailOtherModel(adapter, module, checkpoint.path, tensor->shape);
+    }
+    TensorModules& of = found[tensor];
+    if (of.modules.empty()) {
+      of = {std::vector<AdapterModule>(static_cast<size_t>(stacked ? parameters.experts : 1)),
+            RowPlaces(checkpoint.dialect, module.place, parameters, rows), rows};
+    }
+    of.modules[static_cast<size_t>(stacked ? expert : 0)] = std::move(module);
   }
+  return found;
 }
 
-// Puts Rows of the tensor and the module in the tensor's place.
+// Puts Rows of the tensor and its modules in the tensor's place.
 template <class Rows>
-void Replace(Tensor& tensor, const Grid& grid, AdapterModule module, const RowPlaces& places) {
-  auto rows = std::make_shared<Rows>(tensor, std::move(module), places);
+void Replace(Tensor& tensor, const Grid& grid, TensorModules modules) {
+  auto rows = std::make_shared<Rows>(tensor, std::move(modules));
   tensor.grid = &grid;
   tensor.data = {};
   tensor.owner = nullptr;
@@ -130,41 +149,37 @@ void Replace(Tensor& tensor, const Grid& grid, AdapterModule module, const RowPl
   tensor.source = std::move(rows);
 }
 
-bool KeepsCodes(const Tensor& tensor, const AdapterModule& module) {
+bool KeepsCodes(const Tensor& tensor, const TensorModules& modules) {
   const int64_t group = OffsetGroup(*tensor.grid);
-  return group != 0 && tensor.order == nullptr && IsSharedInGroups(module, group);
+  return group != 0 && tensor.order == nullptr &&
+         std::ranges::all_of(modules.modules, [&](const AdapterModule& module) {
+           return IsSharedInGroups(module, group);
+         });
 }
 
 }  // namespace
 
-bool IsSharedInGroups(const AdapterModule& module, int64_t group) {
-  for (size_t i = 0; i < module.a.size(); ++i) {
-    if (module.a[i] != module.a[i - i % static_cast<size_t>(group)]) return false;
-  }
-  return true;
-}
-
 MergedInPlace WithAdapterInPlace(Checkpoint checkpoint, const std::string& adapter) {
   MergedInPlace merged;
+  const Architecture& architecture = ArchitectureOf(checkpoint);
+  for (auto& [tensor, modules] : ByTensor(checkpoint, adapter)) {
+    if (KeepsCodes(*tensor, modules)) {
+      ++merged.moved;
+      Replace<MovedRows>(*tensor, *tensor->grid, std::move(modules));
+    } else {
+      const auto place = PlaceOf(architecture, checkpoint.dialect, tensor->name);
+      merged.to_round[NameInDialect(Dialect::kGguf, *place)] = tensor->grid;
+      Replace<MergedRows>(*tensor, F32Grid(), std::move(modules));
+    }
+  }
   merged.checkpoint = std::move(checkpoint);
-  ForEachModule(merged.checkpoint, adapter,
-                [&](AdapterModule module, Tensor& tensor, const RowPlaces& places) {
-                  if (KeepsCodes(tensor, module)) {
-                    ++merged.moved;
-                    Replace<MovedRows>(tensor, *tensor.grid, std::move(module), places);
-                  } else {
-                    merged.to_round[NameInDialect(Dialect::kGguf, module.place)] = tensor.grid;
-                    Replace<MergedRows>(tensor, F32Grid(), std::move(module), places);
-                  }
-                });
   return merged;
 }
 
 Checkpoint WithAdapter(Checkpoint checkpoint, const std::string& adapter) {
-  ForEachModule(checkpoint, adapter,
-                [](AdapterModule module, Tensor& tensor, const RowPlaces& places) {
-                  Replace<MergedRows>(tensor, F32Grid(), std::move(module), places);
-                });
+  for (auto& [tensor, modules] : ByTensor(checkpoint, adapter)) {
+    Replace<MergedRows>(*tensor, F32Grid(), std::move(modules));
+  }
   return checkpoint;
 }
 

@@ -1,7 +1,7 @@
 // peft's folder: adapter_config.json says r, lora_alpha and exceptions to them by module;
 // adapter_model.safetensors has base_model.model.<module>.lora_A.weight [r, in] and
 // .lora_B.weight [out, r]. The product is scaled by lora_alpha / r, or lora_alpha / sqrt(r) with
-// use_rslora.
+// use_rslora. Experts have other names in some (expert_adapters.h).
 //
 // Source: github.com/huggingface/peft (tuners/lora, utils/save_and_load.py).
 
@@ -20,6 +20,7 @@
 #include "container/hf_folder_writer.h"
 #include "container/safetensors_file.h"
 #include "pipeline/adapter_formats.h"
+#include "pipeline/expert_adapters.h"
 #include "tokenizer/regex.h"
 
 namespace halftone {
@@ -52,6 +53,17 @@ class PeftConfig {
   }
 
   bool turned() const { return config_.value("fan_in_fan_out", false); }
+
+  // Parameters, in place of modules, that have pairs.
+  std::set<std::string> TargetParameters() const {
+    std::set<std::string> names;
+    const auto it = config_.find("target_parameters");
+    if (it == config_.end() || !it->is_array()) return names;
+    for (const Json& name : *it) {
+      if (name.is_string()) names.insert(name.get<std::string>());
+    }
+    return names;
+  }
 
   // The scale of a module's product.
   float Scale(const std::string& module, int64_t rank) const {
@@ -126,7 +138,8 @@ Tensor Turned(const Tensor& tensor) {
 }  // namespace
 
 std::vector<AdapterModule> ReadPeftModules(const std::string& folder,
-                                           const Architecture& architecture) {
+                                           const Architecture& architecture,
+                                           const Hyperparameters& parameters) {
   const PeftConfig config(fs::path(folder) / "adapter_config.json");
   const fs::path weights = fs::path(folder) / "adapter_model.safetensors";
   if (!fs::exists(weights) && fs::exists(fs::path(folder) / "adapter_model.bin")) {
@@ -155,8 +168,21 @@ std::vector<AdapterModule> ReadPeftModules(const std::string& folder,
   if (halves.empty()) FailFormat("{}: holds no matrices", file.path);
   std::vector<AdapterModule> modules;
   for (const auto& [name, pair] : halves) {
+    if (const auto fused = FusedParameterOf(architecture, name, config.TargetParameters())) {
+      for (AdapterModule& module :
+           SplitParameter(file.path, architecture, parameters, *fused, pair)) {
+        module.scale = config.Scale(fused->name, module.rank);
+        modules.push_back(std::move(module));
+      }
+      continue;
+    }
     modules.push_back(
         ModuleFrom(file.path, architecture, Dialect::kHuggingFace, name + ".weight", pair));
+    const int64_t expert = modules.back().place.expert;
+    if (expert >= 0 && expert >= parameters.experts) {
+      FailFormat("{}: '{}' is of expert {}, but there are {}", file.path, Printable(name), expert,
+                 parameters.experts);
+    }
     modules.back().scale = config.Scale(name, modules.back().rank);
   }
   return modules;
@@ -170,15 +196,19 @@ std::string ModuleName(const AdapterModule& module) {
   return name;
 }
 
-// What most modules have goes without a pattern.
+// What most modules have goes without a pattern, and what experts have: peft knows them by other
+// names than a pattern's.
 std::string ConfigText(const std::vector<AdapterModule>& modules, const std::string& base) {
   std::set<std::string> targets;
   OrderedJson ranks = OrderedJson::object(), alphas = OrderedJson::object();
-  const int64_t rank = modules[0].rank;
+  const auto expert = std::ranges::find_if(
+      modules, [](const AdapterModule& module) { return IsOfMixture(module.place.role->role); });
+  const AdapterModule& usual = expert == modules.end() ? modules[0] : *expert;
+  const int64_t rank = usual.rank;
   const auto alpha_of = [](const AdapterModule& module) {
     return static_cast<double>(module.scale) * static_cast<double>(module.rank);
   };
-  const double alpha = alpha_of(modules[0]);
+  const double alpha = alpha_of(usual);
   for (const AdapterModule& module : modules) {
     const std::string name = ModuleName(module);
     targets.insert(name.substr(name.rfind('.') + 1));
@@ -210,8 +240,9 @@ std::string ConfigText(const std::vector<AdapterModule>& modules, const std::str
 
 }  // namespace
 
-void WritePeftAdapter(const std::string& path, const std::vector<AdapterModule>& modules,
+void WritePeftAdapter(const std::string& path, const std::vector<AdapterModule>& all,
                       const std::string& base, const Grid& type) {
+  const std::vector<AdapterModule> modules = EvenExperts(all);
   CheckpointPlan plan;
   for (const AdapterModule& module : modules) {
     const std::string name = std::string(kPrefix) + ModuleName(module);

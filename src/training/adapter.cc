@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
@@ -25,11 +26,7 @@ std::string_view LastName(std::string_view name) {
 // Calls visit(linear) for each linear layer inside the layers, in their order.
 template <class Model, class Visit>
 void VisitLayers(Model& model, Visit&& visit) {
-  for (auto& layer : model.layers) {
-    for (const Stage stage : kStages) {
-      VisitLinears(layer, stage, [&](auto& linear, int64_t) { visit(linear); });
-    }
-  }
+  for (auto& layer : model.layers) VisitAdaptable(layer, visit);
 }
 
 // The names by which a target may mean a layer.
@@ -39,13 +36,25 @@ std::pair<std::string, std::string> NamesOf(const ModelWeights& model, const Lin
           place ? std::string(LastName(NameInDialect(Dialect::kHuggingFace, *place))) : ""};
 }
 
+// peft keeps one pair for the gates and ups of experts, and loads none that lacks one of the two.
+void RequireGateWithUp(const ModelWeights& model, const std::set<std::string>& layers) {
+  if (model.parameters.experts == 0) return;
+  const Expert& expert = model.layers[0].experts[0];
+  const std::string gate = NamesOf(model, expert.gate).second;
+  const std::string up = NamesOf(model, expert.up).second;
+  if (layers.contains(gate) == layers.contains(up)) return;
+  const bool without_up = layers.contains(gate);
+  FailUsage("of experts '{}' without '{}' cannot be trained: peft has both in one",
+            without_up ? gate : up, without_up ? up : gate);
+}
+
 }  // namespace
 
 Adapter MakeAdapter(const ModelWeights& model, const AdapterShape& shape) {
   if (shape.rank < 1) FailUsage("a rank of {} is none", shape.rank);
   Adapter adapter;
   size_t size = 0;
-  std::set<std::string> known, used;
+  std::set<std::string> known, used, layers;
   VisitLayers(model, [&](const Linear& linear) {
     const auto [gguf, hf] = NamesOf(model, linear);
     known.insert(hf.empty() ? gguf : hf);
@@ -55,6 +64,7 @@ Adapter MakeAdapter(const ModelWeights& model, const AdapterShape& shape) {
       if (target == shape.targets.end()) return;
       used.insert(*target);
     }
+    layers.insert(hf);
     AdapterPart part{linear.name,         linear.first_row,
                      shape.rank,          linear.weight->rows,
                      linear.weight->cols, shape.alpha / static_cast<float>(shape.rank)};
@@ -68,6 +78,7 @@ Adapter MakeAdapter(const ModelWeights& model, const AdapterShape& shape) {
       FailUsage("there is no linear layer '{}'; there are {}", target, fmt::join(known, ", "));
     }
   }
+  RequireGateWithUp(model, layers);
   adapter.values = std::make_shared<std::vector<float>>(size);
   std::mt19937_64 engine(shape.seed);
   for (const AdapterPart& part : adapter.parts) {
@@ -124,13 +135,15 @@ void Attach(const Adapter& adapter, ModelWeights& model, const std::string& sour
 
 LowRankGradients GradientsOf(const Adapter& adapter, const ModelWeights& model,
                              std::span<float> gradients) {
+  std::unordered_map<const float*, const AdapterPart*> parts;
+  for (const AdapterPart& part : adapter.parts) parts[adapter.values->data() + part.a] = &part;
   LowRankGradients found;
   VisitLayers(model, [&](const Linear& linear) {
     if (linear.low_rank == nullptr) return;
-    for (const AdapterPart& part : adapter.parts) {
-      if (linear.low_rank->a != adapter.values->data() + part.a) continue;
-      found[linear.low_rank.get()] = {&gradients[part.a], &gradients[part.b_turned]};
-    }
+    const auto it = parts.find(linear.low_rank->a);
+    if (it == parts.end()) return;
+    const AdapterPart& part = *it->second;
+    found[linear.low_rank.get()] = {&gradients[part.a], &gradients[part.b_turned]};
   });
   return found;
 }

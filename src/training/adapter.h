@@ -38,13 +38,13 @@ struct AdapterShape {
   int64_t rank = 16;
   float alpha = 32;
   // By the last part of the layer's name in either dialect, "q_proj" or "attn_q"; empty: every
-  // linear layer inside the layers.
+  // linear layer inside the layers, routers and experts included.
   std::vector<std::string> targets;
   uint64_t seed = 0;
 };
 
 // As peft begins: A uniform in +-1/sqrt(cols), B zero, so that nothing changes yet. Throws Error
-// (kUsage) naming a target that the model does not have.
+// (kUsage) naming a target that the model does not have, and for experts' gates without their ups.
 Adapter MakeAdapter(const ModelWeights& model, const AdapterShape& shape);
 
 // Has each row of the part's A say the same for each `group` inputs, which divide them: what it

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "base/mix.h"
 #include "container/gguf_reader.h"
 #include "container/gguf_writer.h"
 
@@ -27,6 +28,9 @@ Trainer::Trainer(std::shared_ptr<const LoadedModel> model, Adapter adapter,
       adapter_(std::move(adapter)),
       examples_(std::move(examples)),
       options_(options) {
+  if (!(options_.dropout >= 0 && options_.dropout < 1)) {
+    FailUsage("a dropout of {} is no share that can be left out", options_.dropout);
+  }
   if (options_.batch < 1) FailUsage("a batch of {} examples is none", options_.batch);
   const double steps =
       options_.epochs * static_cast<double>(examples_.size()) / static_cast<double>(options_.batch);
@@ -107,8 +111,11 @@ TrainingStep Trainer::Step() {
     report.tokens += std::ssize(chosen.back()->tokens);
   }
   std::ranges::fill(gradients_, 0.0f);
+  // A key for each pass of each step.
+  uint64_t key = Mix(Mix(options_.seed) + static_cast<uint64_t>(report.step));
   ForEachPass(chosen, [&](const TrainingBatch& batch) {
-    report.loss += pass_->LossAndGradients(batch, 1.0f / static_cast<float>(scored), places_);
+    report.loss += pass_->LossAndGradients(batch, 1.0f / static_cast<float>(scored), places_,
+                                           {options_.dropout, Mix(++key)});
   });
   report.loss /= static_cast<double>(scored);
   AverageInGroups(adapter_, gradients_);

@@ -27,6 +27,7 @@ struct TrainerOptions {
   float beta1 = 0.9f, beta2 = 0.999f;
   float clip = 1;         // the largest norm that all derivatives together keep; 0: any
   bool moments8 = false;  // AdamW's moments in 8 bits
+  float dropout = 0;      // share of what meets A that is left out, of each pair and token anew
   uint64_t seed = 0;
   int64_t pass_tokens = 0;  // at most so many go through the model together; 0: the longest example
   bool remember = false;    // as TrainingPassOptions

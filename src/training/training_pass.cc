@@ -15,11 +15,20 @@ int64_t HeadTokens(const Hyperparameters& p) {
   return std::clamp<int64_t>(kFloats / p.vocabulary, 32, 512);
 }
 
+// Values of gate and up for each token, and of what meets the experts that it uses.
+int64_t InnerWidth(const Hyperparameters& p) {
+  return p.experts > 0 ? p.expert.used * p.expert.feed_forward : p.feed_forward;
+}
+int64_t RoutedWidth(const Hyperparameters& p) {
+  return p.experts > 0 ? p.expert.used * p.width : 0;
+}
+
 // Floats for each token of a workspace, and of the pass's own buffers; both roughly in the order of
 // their members.
 uint64_t FloatsOfWorkspace(const Hyperparameters& p) {
   const int64_t query = p.heads * p.head_dim, key = p.kv_heads * p.head_dim;
-  return static_cast<uint64_t>(5 * p.width + 3 * query + 3 * key + 3 * p.feed_forward);
+  return static_cast<uint64_t>(5 * p.width + 3 * query + 3 * key + 3 * InnerWidth(p) +
+                               2 * RoutedWidth(p) + p.experts);
 }
 
 }  // namespace
@@ -34,7 +43,8 @@ uint64_t TrainingPass::Bytes(const Hyperparameters& p, const TrainingPassOptions
   const uint64_t each =
       FloatsOfWorkspace(p) * layers +
       static_cast<uint64_t>(p.width) * (static_cast<uint64_t>(p.layers) + 1 + layers) +
-      static_cast<uint64_t>(6 * p.width + 3 * p.feed_forward + 4 * query + 4 * key);
+      static_cast<uint64_t>(6 * p.width + 3 * InnerWidth(p) + 4 * query + 4 * key + RoutedWidth(p) +
+                            p.expert.used + p.experts);
   const uint64_t head =
       static_cast<uint64_t>(HeadTokens(p) * p.vocabulary) * (p.output_softcap > 0 ? 2 : 1);
   return 4 * (each * static_cast<uint64_t>(options.max_tokens) + head);
@@ -43,7 +53,6 @@ uint64_t TrainingPass::Bytes(const Hyperparameters& p, const TrainingPassOptions
 TrainingPass::TrainingPass(const ModelWeights& model, std::shared_ptr<Ops> ops,
                            const TrainingPassOptions& options)
     : m_(model), p_(model.parameters), ops_(std::move(ops)), options_(options) {
-  if (p_.experts > 0) FailUnsupported("training does not reach through experts yet");
   const int64_t tokens = options.max_tokens, query = p_.heads * p_.head_dim,
                 key = p_.kv_heads * p_.head_dim;
   const auto of = [&](int64_t width) { return ops_->Allocate(tokens * width); };
@@ -58,7 +67,12 @@ TrainingPass::TrainingPass(const ModelWeights& model, std::shared_ptr<Ops> ops,
        {&stream_back_, &normed_back_, &branch_back_, &normed_, &scored_rows_, &scored_normed_}) {
     *buffer = of(p_.width);
   }
-  for (auto* buffer : {&inner_back_, &gate_back_, &up_back_}) *buffer = of(p_.feed_forward);
+  for (auto* buffer : {&inner_back_, &gate_back_, &up_back_}) *buffer = of(InnerWidth(p_));
+  if (p_.experts > 0) {
+    weights_back_ = of(p_.expert.used);
+    router_back_ = of(p_.experts);
+    routed_back_ = of(RoutedWidth(p_));
+  }
   for (auto* buffer : {&attended_back_, &query_back_}) *buffer = of(query);
   for (auto* buffer : {&key_back_, &value_back_}) *buffer = of(key);
   logits_ = ops_->Allocate(HeadTokens(p_) * p_.vocabulary);
@@ -94,11 +108,14 @@ int64_t TrainingPass::ContextFor(int64_t length) const {
 
 void TrainingPass::RunLayer(ForwardPass& pass, int64_t l, bool again) {
   const LayerWeights& layer = m_.layers[static_cast<size_t>(l)];
+  pass.SetDropout(dropout_);
   pass.SetResidual(Residual(l));
   for (const Stage stage : kStages) {
     pass.Input(layer, stage);
-    // What down gives is part of the next residual, and needed only where a norm follows.
-    if (again && stage == Stage::kDown && layer.feed_forward_post_norm.empty()) return;
+    // What down gives is part of the next residual, and needed only where a norm or the weights of
+    // a sum follow.
+    const bool needed = !layer.feed_forward_post_norm.empty() || !layer.experts.empty();
+    if (again && stage == Stage::kDown && !needed) return;
     pass.Apply(layer, stage, 0);
     if (stage == Stage::kAttentionOutput) {
       std::copy_n(pass.residual(), tokens_ * p_.width, Middle(l));
@@ -110,7 +127,8 @@ void TrainingPass::RunLayer(ForwardPass& pass, int64_t l, bool again) {
 double TrainingPass::Loss(const TrainingBatch& batch) { return LossAndGradients(batch, 0, {}); }
 
 double TrainingPass::LossAndGradients(const TrainingBatch& batch, float factor,
-                                      const LowRankGradients& gradients) {
+                                      const LowRankGradients& gradients, const Dropout& dropout) {
+  dropout_ = dropout;
   Begin(batch);
   for (int64_t l = 0; l < p_.layers; ++l) {
     ForwardPass pass(m_, *ops_, runs_, WorkspaceOf(l));
@@ -191,31 +209,84 @@ void TrainingPass::BackThroughLayer(ForwardPass& pass, int64_t l,
     ops_->Add(stream, back, tokens_ * p_.width);
   };
 
-  BackThroughLinears(
-      {{&layer.down, branch(trace.feed_forward_branch, layer.feed_forward_post_norm)}}, trace.gated,
-      inner_back_.get(), gradients);
-  const int64_t inner = tokens_ * p_.feed_forward;
-  if (m_.architecture->activation == Activation::kSilu) {
-    ops_->SiluMultiplyBack(trace.gate, trace.up, inner_back_.get(), inner, gate_back_.get(),
-                           up_back_.get());
-  } else {
-    ops_->GeluMultiplyBack(trace.gate, trace.up, inner_back_.get(), inner, gate_back_.get(),
-                           up_back_.get());
-  }
   const float* middle = Middle(l);
-  BackThroughLinears({{&layer.gate, gate_back_.get()}, {&layer.up, up_back_.get()}},
-                     norm(middle, layer.feed_forward_norm), normed_back_.get(), gradients);
+  const float* dy = branch(trace.feed_forward_branch, layer.feed_forward_post_norm);
+  const float* x = norm(middle, layer.feed_forward_norm);
+  if (layer.experts.empty()) {
+    BackThroughFeedForward(trace, layer, x, dy, gradients);
+  } else {
+    BackThroughExperts(pass, layer, x, dy, gradients);
+  }
   join(middle, layer.feed_forward_norm);
 
+  std::fill_n(attended_back_.get(), tokens_ * p_.heads * p_.head_dim, 0.0f);
   BackThroughLinears(
       {{&layer.attention_output, branch(trace.attention_branch, layer.attention_post_norm)}},
-      trace.attended, attended_back_.get(), gradients);
+      trace.attended, tokens_, attended_back_.get(), gradients);
   BackThroughAttention(pass, layer);
+  std::fill_n(normed_back_.get(), tokens_ * p_.width, 0.0f);
   BackThroughLinears({{&layer.query, query_back_.get()},
                       {&layer.key, key_back_.get()},
                       {&layer.value, value_back_.get()}},
-                     norm(Residual(l), layer.attention_norm), normed_back_.get(), gradients);
+                     norm(Residual(l), layer.attention_norm), tokens_, normed_back_.get(),
+                     gradients);
   join(Residual(l), layer.attention_norm);
+}
+
+void TrainingPass::BackThroughGate(const LayerTrace& trace, int64_t count) {
+  if (m_.architecture->activation == Activation::kSilu) {
+    ops_->SiluMultiplyBack(trace.gate, trace.up, inner_back_.get(), count, gate_back_.get(),
+                           up_back_.get());
+  } else {
+    ops_->GeluMultiplyBack(trace.gate, trace.up, inner_back_.get(), count, gate_back_.get(),
+                           up_back_.get());
+  }
+}
+
+void TrainingPass::BackThroughFeedForward(const LayerTrace& trace, const LayerWeights& layer,
+                                          const float* x, const float* dy,
+                                          const LowRankGradients& gradients) {
+  const int64_t inner = tokens_ * p_.feed_forward;
+  std::fill_n(inner_back_.get(), inner, 0.0f);
+  BackThroughLinears({{&layer.down, dy}}, trace.gated, tokens_, inner_back_.get(), gradients);
+  BackThroughGate(trace, inner);
+  std::fill_n(normed_back_.get(), tokens_ * p_.width, 0.0f);
+  BackThroughLinears({{&layer.gate, gate_back_.get()}, {&layer.up, up_back_.get()}}, x, tokens_,
+                     normed_back_.get(), gradients);
+}
+
+void TrainingPass::BackThroughExperts(ForwardPass& pass, const LayerWeights& layer, const float* x,
+                                      const float* dy, const LowRankGradients& gradients) {
+  const LayerTrace trace = pass.trace();
+  const Routing& routing = pass.routing();
+  const int64_t width = p_.width, inner = p_.expert.feed_forward, used = p_.expert.used;
+  float* routed_back = routed_back_.get();
+  const auto each = [&](const auto& run) {
+    for (size_t e = 0; e < layer.experts.size(); ++e) {
+      const int64_t at = routing.begin[e], rows = routing.begin[e + 1] - at;
+      if (rows > 0) run(layer.experts[e], at, rows);
+    }
+  };
+  ops_->SumRowsBack(trace.expert_out, routing.row, routing.weights.data(), used, width, dy,
+                    routed_back, weights_back_.get());
+  std::fill_n(inner_back_.get(), routing.rows() * inner, 0.0f);
+  each([&](const Expert& expert, int64_t at, int64_t rows) {
+    BackThroughLinears({{&expert.down, routed_back + at * width}}, trace.gated + at * inner, rows,
+                       inner_back_.get() + at * inner, gradients);
+  });
+  BackThroughGate(trace, routing.rows() * inner);
+  std::fill_n(routed_back, routing.rows() * width, 0.0f);
+  each([&](const Expert& expert, int64_t at, int64_t rows) {
+    BackThroughLinears(
+        {{&expert.gate, gate_back_.get() + at * inner}, {&expert.up, up_back_.get() + at * inner}},
+        trace.routed + at * width, rows, routed_back + at * width, gradients);
+  });
+  ops_->SumRows(routed_back, routing.row, nullptr, used, width, normed_back_.get());
+  ops_->ChooseExpertsBack(trace.router_logits, tokens_, p_.experts, used, p_.expert.normalized,
+                          routing.experts.data(), routing.weights.data(), weights_back_.get(),
+                          router_back_.get());
+  BackThroughLinears({{&layer.router, router_back_.get()}}, x, tokens_, normed_back_.get(),
+                     gradients);
 }
 
 // From attended_back_ to the derivatives of what the query, key and value layers gave.
@@ -235,30 +306,52 @@ void TrainingPass::BackThroughAttention(ForwardPass& pass, const LayerWeights& l
 }
 
 void TrainingPass::BackThroughLinears(std::initializer_list<Derivative> derivatives, const float* x,
-                                      float* dx, const LowRankGradients& gradients) {
-  const int64_t cols = derivatives.begin()->linear->weight->cols;
-  std::fill_n(dx, tokens_ * cols, 0.0f);
-  for (const auto& [linear, dy] : derivatives) {
-    ops_->MatMulBack(*linear->weight, dy, tokens_, dx);
-    if (linear->low_rank == nullptr) continue;
-    const LowRank& low = *linear->low_rank;
-    const int64_t rank = low.rank, rows = linear->weight->rows;
-    if (options_.max_tokens * rank > low_floats_) {
-      low_floats_ = options_.max_tokens * rank;
-      low_ = ops_->Allocate(low_floats_);
-      low_back_ = ops_->Allocate(low_floats_);
-    }
-    // y = scale * (x a^T) b_turned.
-    ops_->Multiply(low.b_turned, rank, rows, dy, tokens_, low_back_.get());
-    ops_->AddProduct(low_back_.get(), low.a, {tokens_, cols, rank}, low.scale, dx);
-    const auto gradient = gradients.find(&low);
-    if (gradient == gradients.end()) continue;
-    ops_->Multiply(low.a, rank, cols, x, tokens_, low_.get());
-    ops_->AddTurnedProduct(low_.get(), dy, {rank, rows, tokens_}, low.scale,
-                           gradient->second.b_turned);
-    ops_->AddTurnedProduct(low_back_.get(), x, {rank, cols, tokens_}, low.scale,
-                           gradient->second.a);
+                                      int64_t rows, float* dx, const LowRankGradients& gradients) {
+  for (const Derivative& derivative : derivatives) {
+    ops_->MatMulBack(*derivative.linear->weight, derivative.dy, rows, dx);
+    if (derivative.linear->low_rank == nullptr) continue;
+    BackThroughLowRank(derivative, x, rows, dx, gradients);
   }
+}
+
+void TrainingPass::BackThroughLowRank(const Derivative& derivative, const float* x, int64_t rows,
+                                      float* dx, const LowRankGradients& gradients) {
+  const auto& [linear, dy] = derivative;
+  const LowRank& low = *linear->low_rank;
+  const int64_t rank = low.rank, outputs = linear->weight->rows, cols = linear->weight->cols;
+  if (options_.max_tokens * rank > low_floats_) {
+    low_floats_ = options_.max_tokens * rank;
+    low_ = ops_->Allocate(low_floats_);
+    low_back_ = ops_->Allocate(low_floats_);
+  }
+  const bool drops = dropout_.rate > 0;
+  if (drops && options_.max_tokens * cols > dropped_floats_) {
+    dropped_floats_ = options_.max_tokens * cols;
+    dropped_ = ops_->Allocate(dropped_floats_);
+  }
+  const Dropout dropout = DropoutOf(dropout_, *linear);
+  // y = scale * (x a^T) b_turned, x being what was not left out.
+  ops_->Multiply(low.b_turned, rank, outputs, dy, rows, low_back_.get());
+  const auto gradient = gradients.find(&low);
+  if (gradient != gradients.end()) {
+    if (drops) {
+      ops_->DropOut(x, rows * cols, dropout, dropped_.get());
+      x = dropped_.get();
+    }
+    ops_->Multiply(low.a, rank, cols, x, rows, low_.get());
+    ops_->AddTurnedProduct(low_.get(), dy, {rank, outputs, rows}, low.scale,
+                           gradient->second.b_turned);
+    ops_->AddTurnedProduct(low_back_.get(), x, {rank, cols, rows}, low.scale, gradient->second.a);
+  }
+  if (!drops) {
+    ops_->AddProduct(low_back_.get(), low.a, {rows, cols, rank}, low.scale, dx);
+    return;
+  }
+  float* share = dropped_.get();
+  std::fill_n(share, rows * cols, 0.0f);
+  ops_->AddProduct(low_back_.get(), low.a, {rows, cols, rank}, low.scale, share);
+  ops_->DropOut(share, rows * cols, dropout, share);
+  ops_->Add(dx, share, rows * cols);
 }
 
 }  // namespace halftone

@@ -45,8 +45,7 @@ struct TrainingPassOptions {
 
 class TrainingPass {
  public:
-  // The model must outlive the pass and be prepared for f32 activations. Throws Error
-  // (kUnsupported) for a model with experts.
+  // The model must outlive the pass and be prepared for f32 activations.
   TrainingPass(const ModelWeights& model, std::shared_ptr<Ops> ops,
                const TrainingPassOptions& options);
 
@@ -55,9 +54,10 @@ class TrainingPass {
 
   // The sum of -log p(target) over the scored tokens, in nats.
   double Loss(const TrainingBatch& batch);
-  // The same; adds the derivatives of factor * the sum to `gradients`.
+  // The same; adds the derivatives of factor * the sum to `gradients`. `dropout`: of what meets the
+  // A of each pair.
   double LossAndGradients(const TrainingBatch& batch, float factor,
-                          const LowRankGradients& gradients);
+                          const LowRankGradients& gradients, const Dropout& dropout = {});
 
  private:
   struct Derivative {
@@ -78,8 +78,18 @@ class TrainingPass {
   // From the last residual to the loss and, with `factor` not 0, back: to stream_back_.
   double Head(const TrainingBatch& batch, float factor);
   void BackThroughLayer(ForwardPass& pass, int64_t layer, const LowRankGradients& gradients);
-  // dx = what the linear layers that share the input x give back.
-  void BackThroughLinears(std::initializer_list<Derivative> derivatives, const float* x, float* dx,
+  // From what the feed-forward gave to normed_back_; x: its normed input.
+  void BackThroughFeedForward(const LayerTrace& trace, const LayerWeights& layer, const float* x,
+                              const float* dy, const LowRankGradients& gradients);
+  void BackThroughExperts(ForwardPass& pass, const LayerWeights& layer, const float* x,
+                          const float* dy, const LowRankGradients& gradients);
+  // From inner_back_, so many values, to gate_back_ and up_back_.
+  void BackThroughGate(const LayerTrace& trace, int64_t count);
+  // dx [rows, cols] += what the linear layers that share the input x give back.
+  void BackThroughLinears(std::initializer_list<Derivative> derivatives, const float* x,
+                          int64_t rows, float* dx, const LowRankGradients& gradients);
+  // The same of its low-rank part.
+  void BackThroughLowRank(const Derivative& derivative, const float* x, int64_t rows, float* dx,
                           const LowRankGradients& gradients);
   void BackThroughAttention(ForwardPass& pass, const LayerWeights& layer);
 
@@ -98,9 +108,16 @@ class TrainingPass {
   // Derivatives: of the residual stream, what a norm was given, what a branch gave.
   std::shared_ptr<float[]> stream_back_, normed_back_, branch_back_, normed_;
   std::shared_ptr<float[]> inner_back_, gate_back_, up_back_;
+  // Of models with experts: of the weights of their sum, the router's logits, the rows that an
+  // expert was given or gave.
+  std::shared_ptr<float[]> weights_back_, router_back_, routed_back_;
   std::shared_ptr<float[]> attended_back_, query_back_, key_back_, value_back_;
   std::shared_ptr<float[]> low_, low_back_;
   int64_t low_floats_ = 0;
+  Dropout dropout_;  // of the batch at hand
+  // What of an input was not left out, and then its derivatives.
+  std::shared_ptr<float[]> dropped_;
+  int64_t dropped_floats_ = 0;
   // Of the scored tokens.
   std::vector<int32_t> scored_, targets_;
   std::shared_ptr<float[]> scored_rows_, scored_normed_, logits_, capped_;

@@ -118,6 +118,48 @@ TEST_F(FinetuneCliTest, RepeatsItselfWithAnyNumberOfThreads) {
               ReadBytes(Path("adapter3/adapter_model.safetensors")));
 }
 
+TEST_F(FinetuneCliTest, TrainsMixturesOfExperts) {
+  TinyModel mixture;
+  mixture.feed_forward = 64;
+  mixture.layers = 2;
+  mixture.experts = 4;
+  const std::string model = Write("mixture.gguf", mixture.Bytes()), text = Text();
+  for (const std::string checkpointing : {"on", "off"}) {
+    Arguments arguments = Finetune(text, checkpointing);
+    arguments[1] = model;
+    arguments.insert(arguments.end(), {"--load-in-4bit", "--checkpointing", checkpointing});
+    const json report = Json(arguments);
+    EXPECT_EQ(report["trained"], 2 * 4 * (2 * 512 + 2 * 384 + (256 + 4) + 4 * 3 * (256 + 64)));
+    EXPECT_LT(report["points"].back()["loss"], report["points"].front()["loss"]);
+  }
+  EXPECT_TRUE(ReadBytes(Path("on/adapter_model.safetensors")) ==
+              ReadBytes(Path("off/adapter_model.safetensors")));
+  for (const std::string adapter : {"on", "on/adapter.gguf"}) {
+    const json merged = Json({"merge", model, "--adapter", Path(adapter), "-o",
+                              Path("merged-" + std::to_string(adapter.size()) + ".gguf"), "--text",
+                              text, "--context", "32", "--compare", "q8_0"});
+    EXPECT_LT(merged["choices"][0]["kld_mean"], 1e-5);
+  }
+  Arguments half = Finetune(text, "adapter");
+  half[1] = model;
+  half.insert(half.end(), {"--target", "q_proj,w1"});
+  Refuses(half, 2, "'w1' without 'w3'");
+}
+
+TEST_F(FinetuneCliTest, DropsOutAShareOfWhatMeetsTheAdapter) {
+  const std::string text = Text();
+  for (const std::string rate : {"0", "0.2"}) {
+    Arguments arguments = Finetune(text, "adapter" + rate);
+    arguments.insert(arguments.end(), {"--dropout", rate});
+    ASSERT_EQ(Halftone(arguments).code, 0);
+  }
+  EXPECT_FALSE(ReadBytes(Path("adapter0/adapter_model.safetensors")) ==
+               ReadBytes(Path("adapter0.2/adapter_model.safetensors")));
+  Arguments all = Finetune(text, "adapter");
+  all.insert(all.end(), {"--dropout", "1"});
+  Refuses(all, 2, "--dropout");
+}
+
 TEST_F(FinetuneCliTest, LearnsOnlyAnswers) {
   const std::string chats =
       Write("chats.jsonl", R"({"prompt": "a b", "completion": "c d e"})"
@@ -319,6 +361,7 @@ TEST_F(FinetuneCliTest, ResumesToTheSameBytesAfterAnInterrupt) {
   const auto with_steps = [&](const std::string& output) {
     Arguments arguments = Finetune(text, output);
     arguments[std::ranges::find(arguments, "--steps") - arguments.begin() + 1] = "800";
+    arguments.insert(arguments.end(), {"--dropout", "0.1"});
     return arguments;
   };
   ASSERT_EQ(Halftone(with_steps("whole")).code, 0);

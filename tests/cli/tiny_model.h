@@ -25,6 +25,7 @@ struct TinyModel {
   int64_t width = 256;  // so that every grid's blocks fit
   int64_t feed_forward = 256;
   int64_t layers = 1;
+  int64_t experts = 0;  // of which each token uses two
   bool chat_template = true;
   // Makes all tokens equally likely, for values that are known without running anything.
   bool uniform = false;
@@ -63,6 +64,13 @@ struct TinyModel {
       tensors.push_back({prefix + "attn_v", {width / 2, width}});
       tensors.push_back({prefix + "attn_output", {width, width}});
       tensors.push_back({prefix + "ffn_norm", {width}});
+      if (experts > 0) {
+        tensors.push_back({prefix + "ffn_gate_inp", {experts, width}});
+        tensors.push_back({prefix + "ffn_gate_exps", {experts, feed_forward, width}});
+        tensors.push_back({prefix + "ffn_up_exps", {experts, feed_forward, width}});
+        tensors.push_back({prefix + "ffn_down_exps", {experts, width, feed_forward}});
+        continue;
+      }
       tensors.push_back({prefix + "ffn_gate", {feed_forward, width}});
       tensors.push_back({prefix + "ffn_up", {feed_forward, width}});
       tensors.push_back({prefix + "ffn_down", {width, feed_forward}});
@@ -146,13 +154,12 @@ struct TinyModel {
       return file.Text(name).U32(type);
     };
     key("general.architecture", kString).Text(architecture);
-    for (const auto& [name, value] :
-         std::map<std::string, int64_t>{{"context_length", kContext},
-                                        {"embedding_length", width},
-                                        {"block_count", layers},
-                                        {"feed_forward_length", feed_forward},
-                                        {"attention.head_count", 4},
-                                        {"attention.head_count_kv", 2}}) {
+    std::map<std::string, int64_t> sizes = {
+        {"context_length", kContext}, {"embedding_length", width},
+        {"block_count", layers},      {"feed_forward_length", feed_forward},
+        {"attention.head_count", 4},  {"attention.head_count_kv", 2}};
+    if (experts > 0) sizes.insert({{"expert_count", experts}, {"expert_used_count", 2}});
+    for (const auto& [name, value] : sizes) {
       key(architecture + "." + name, kU32).U32(static_cast<uint32_t>(value));
     }
     key(architecture + ".attention.layer_norm_rms_epsilon", kF32).Put<float>(1e-5f);

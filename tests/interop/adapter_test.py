@@ -1,4 +1,5 @@
-"""Adapters: unmodified peft and llama.cpp load what finetune writes, and compute what halftone does.
+"""Adapters: unmodified peft and llama.cpp load what finetune writes, and compute what halftone does,
+mixtures of experts included.
 
 Seen: logits 2e-6 of their range away from peft's, perplexities of llama.cpp within 2e-5.
 """
@@ -18,43 +19,79 @@ import peers
 import torch
 import transformers
 
+TOKENS = ",".join(map(str, peers.TOKENS))
 TEXT = " ".join(f"line {i} of {i * i % 97} words" for i in range(400))
 
 
+def make_mixture(folder, family, **own):
+    """A small model whose feed-forward is a few of eight experts."""
+    torch.manual_seed(20261127)
+    config = getattr(transformers, family + "Config")(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, vocab_size=512, max_position_embeddings=256, bos_token_id=1,
+        eos_token_id=2, pad_token_id=0, tie_word_embeddings=False, **own)
+    model = getattr(transformers, family + "ForCausalLM")(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=parameter.shape[-1] ** -0.5)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    peers.make_tokenizer(folder)
+
+
+MODELS = {
+    "llama": peers.make_model,
+    "mixtral": lambda folder: make_mixture(
+        folder, "Mixtral", num_local_experts=8, num_experts_per_tok=2),
+    "qwen3moe": lambda folder: make_mixture(
+        folder, "Qwen3Moe", head_dim=16, num_experts=8, num_experts_per_tok=3,
+        moe_intermediate_size=32, norm_topk_prob=True),
+}
+
+
+# What each is trained beside, its name, and the type of its values.
+ADAPTERS = [("model", "adapter", "f32"), ("model", "bf16-adapter", "bf16"),
+            ("model.gguf", "gguf-adapter", "f32")]
+
+
 class AdapterTest(unittest.TestCase):
+    """Of each model adapters trained beside its folder, and one beside its GGUF file."""
+
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.path = pathlib.Path(cls.folder.name)
-        peers.make_model(cls.path / "model")
-        (cls.path / "text.txt").write_text(TEXT)
-        peers.halftone("convert", cls.path / "model", "-o", cls.path / "model.gguf")
-        peers.halftone("finetune", cls.path / "model", "--data", cls.path / "text.txt", "-o",
-                       cls.path / "adapter", "--context", 64, "--steps", 8, "--batch", 2, "--lr",
-                       0.01, "--rank", 4)
-        peers.halftone("finetune", cls.path / "model", "--data", cls.path / "text.txt", "-o",
-                       cls.path / "bf16-adapter", "--context", 64, "--steps", 8, "--batch", 2,
-                       "--lr", 0.01, "--rank", 4, "--adapter-type", "bf16")
-        # The same, trained beside the GGUF file.
-        peers.halftone("finetune", cls.path / "model.gguf", "--data", cls.path / "text.txt", "-o",
-                       cls.path / "gguf-adapter", "--context", 64, "--steps", 8, "--batch", 2,
-                       "--lr", 0.01, "--rank", 4)
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.path = pathlib.Path(folder.name)
+        cls.text = cls.path / "text.txt"
+        cls.text.write_text(TEXT)
+        for name, make in MODELS.items():
+            path = cls.path / name
+            make(path / "model")
+            peers.halftone("convert", path / "model", "-o", path / "model.gguf")
+            for base, adapter, values in ADAPTERS:
+                peers.halftone("finetune", path / base, "--data", cls.text, "-o", path / adapter,
+                               "--context", 64, "--steps", 8, "--batch", 2, "--lr", 0.01, "--rank",
+                               4, "--adapter-type", values)
 
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
+    def cases(self):
+        for name in MODELS:
+            for _, adapter, _ in ADAPTERS:
+                with self.subTest(model=name, adapter=adapter):
+                    yield self.path / name, self.path / name / adapter
+
+    def ours(self, model, *options):
+        peers.halftone("evaluate", model, "--tokens", TOKENS, "--npy", self.path / "logits.npy",
+                       *options)
+        return numpy.load(self.path / "logits.npy")
 
     def test_peft_computes_the_same(self):
-        for adapter in ("adapter", "bf16-adapter", "gguf-adapter"):
+        for path, adapter in self.cases():
             base = transformers.AutoModelForCausalLM.from_pretrained(
-                self.path / "model", dtype=torch.float32)
-            model = peft.PeftModel.from_pretrained(base, self.path / adapter).eval()
+                path / "model", dtype=torch.float32)
+            model = peft.PeftModel.from_pretrained(base, adapter).eval()
             with torch.no_grad():
                 theirs = model(torch.tensor([peers.TOKENS])).logits[0].numpy()
-            peers.halftone("evaluate", self.path / "model", "--adapter", self.path / adapter,
-                           "--tokens", ",".join(map(str, peers.TOKENS)), "--npy",
-                           self.path / "logits.npy")
-            ours = numpy.load(self.path / "logits.npy")
+            ours = self.ours(path / "model", "--adapter", adapter)
             span = theirs.max() - theirs.min()
             self.assertLess(numpy.abs(ours - theirs).max() / span, 1e-5)
             base.requires_grad_(False)
@@ -62,20 +99,41 @@ class AdapterTest(unittest.TestCase):
                 without = model(torch.tensor([peers.TOKENS])).logits[0].numpy()
             self.assertGreater(numpy.abs(without - theirs).max() / span, 1e-2)
 
+    def test_peft_saves_what_we_read(self):
+        """The adapter as peft saves it again: of mixtures one pair for all experts."""
+        for path, adapter in self.cases():
+            base = transformers.AutoModelForCausalLM.from_pretrained(
+                path / "model", dtype=torch.float32)
+            saved = path / ("saved-" + adapter.name)
+            peft.PeftModel.from_pretrained(base, adapter).save_pretrained(saved)
+            ours, again = (self.ours(path / "model", "--adapter", a) for a in (adapter, saved))
+            self.assertLess(numpy.abs(ours - again).max() / (ours.max() - ours.min()), 1e-5)
+
+    def test_merged_models_compute_the_same_in_transformers(self):
+        for path, adapter in self.cases():
+            merged = path / ("merged-" + adapter.name)
+            peers.halftone("quantize", path / "model", "--adapter", adapter, "-o", merged, "--grid",
+                           "f32", "--container", "safetensors")
+            model = transformers.AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
+            with torch.no_grad():
+                theirs = model(torch.tensor([peers.TOKENS])).logits[0].numpy()
+            ours = self.ours(path / "model", "--adapter", adapter)
+            self.assertLess(numpy.abs(ours - theirs).max() / (ours.max() - ours.min()), 1e-5)
+
     def test_llama_cpp_computes_the_same(self):
         program = gguf_test.llama_folder() / "llama-perplexity"
-        model = self.path / "model-f32.gguf"
-        peers.halftone("quantize", self.path / "model", "-o", model, "--grid", "f32")
-        for adapter in ("adapter", "bf16-adapter", "gguf-adapter"):
+        for path, adapter in self.cases():
+            model = path / "model-f32.gguf"
+            if not model.exists():
+                peers.halftone("quantize", path / "model", "-o", model, "--grid", "f32")
             done = subprocess.run(
-                [program, "-m", model, "--lora", self.path / adapter / "adapter.gguf", "-f",
-                 self.path / "text.txt", "-c", "64", "-b", "64", "--chunks", "8"],
-                capture_output=True, text=True)
+                [program, "-m", model, "--lora", adapter / "adapter.gguf", "-f", self.text, "-c",
+                 "64", "-b", "64", "--chunks", "8"], capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stderr)
             theirs = float(re.search(r"PPL = ([0-9.]+)", done.stdout + done.stderr).group(1))
             ours = json.loads(subprocess.run(
-                [os.environ["HALFTONE"], "evaluate", model, "--adapter", self.path / adapter,
-                 "--text", self.path / "text.txt", "--context", "64", "--chunks", "8", "--json"],
+                [os.environ["HALFTONE"], "evaluate", model, "--adapter", adapter, "--text",
+                 self.text, "--context", "64", "--chunks", "8", "--json"],
                 capture_output=True, text=True, check=True).stdout)["perplexity"]
             self.assertLess(abs(ours / theirs - 1), 1e-3)
 

@@ -94,6 +94,13 @@ class CpuOps : public Ops {
   void GeluMultiplyBack(const float* gate, const float* up, const float* dy, int64_t n,
                         float* dgate, float* dup) override;
   void SoftCapBack(const float* y, float cap, int64_t n, float* dy) override;
+  void ChooseExpertsBack(const float* logits, int64_t tokens, int64_t experts, int64_t used,
+                         bool normalized, const int32_t* chosen, const float* weights,
+                         const float* dweights, float* dlogits) override;
+  void SumRowsBack(const float* x, std::span<const int32_t> rows, const float* weights,
+                   int64_t each, int64_t width, const float* dy, float* dx,
+                   float* dweights) override;
+  void DropOut(const float* x, int64_t n, const Dropout& dropout, float* y) override;
   void CrossEntropy(float* logits, std::span<const int32_t> targets, int64_t width, float factor,
                     double* losses) override;
   void StepAdamW(const AdamWStep& step, const float* gradients, int64_t n, float* values,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/mix.h"
 #include "grid/dynamic_levels.h"
 #include "kernel/cpu/cpu_ops.h"
 
@@ -69,6 +70,19 @@ void CpuOps::SoftCapBack(const float* y, float cap, int64_t n, float* dy) {
     for (int64_t i = begin; i < end; ++i) {
       const float share = y[i] / cap;
       dy[i] *= 1 - share * share;
+    }
+  });
+}
+
+void CpuOps::DropOut(const float* x, int64_t n, const Dropout& dropout, float* y) {
+  const auto limit = static_cast<uint64_t>(static_cast<double>(dropout.rate) * 0x1p32);
+  const float kept = 1 / (1 - dropout.rate);
+  Split(n, 16, n * 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i += 2) {
+      const uint64_t bits =
+          Mix(dropout.key + (static_cast<uint64_t>(i) / 2 + 1) * 0x9E3779B97F4A7C15u);
+      y[i] = x[i] * ((bits & 0xFFFFFFFFu) < limit ? 0.0f : kept);
+      if (i + 1 < end) y[i + 1] = x[i + 1] * ((bits >> 32) < limit ? 0.0f : kept);
     }
   });
 }

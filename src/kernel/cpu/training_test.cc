@@ -301,6 +301,147 @@ TEST_P(TrainingTest, CrossEntropyOfNoNumberIsNone) {
   }
 }
 
+// ---- Experts ----
+
+// By the choice's definition, for a choice that stays.
+TEST_P(TrainingTest, ChooseExperts) {
+  const int64_t tokens = 23, experts = 11, used = 4;
+  const Floats logits = Random(tokens * experts, 1, 2.0f), dweights = Random(tokens * used, 2);
+  for (const bool normalized : {false, true}) {
+    SCOPED_TRACE(normalized);
+    std::vector<int32_t> chosen(tokens * used);
+    Floats weights(tokens * used), dlogits(tokens * experts, NAN);
+    ops_->ChooseExperts(logits.data(), tokens, experts, used, normalized, chosen.data(),
+                        weights.data());
+    ops_->ChooseExpertsBack(logits.data(), tokens, experts, used, normalized, chosen.data(),
+                            weights.data(), dweights.data(), dlogits.data());
+    const auto weights_of = [&](const Doubles& at) {
+      Doubles y;
+      for (int64_t t = 0; t < tokens; ++t) {
+        double sum = 0;
+        for (int64_t e = 0; e < experts; ++e) {
+          const auto begin = chosen.begin() + t * used;
+          const bool counts = !normalized || std::find(begin, begin + used, e) != begin + used;
+          if (counts) sum += std::exp(at[t * experts + e]);
+        }
+        for (int64_t j = 0; j < used; ++j) {
+          y.push_back(std::exp(at[t * experts + chosen[t * used + j]]) / sum);
+        }
+      }
+      return y;
+    };
+    ExpectNear(dlogits, Differences(weights_of, logits, dweights), 2e-6);
+  }
+}
+
+TEST_P(TrainingTest, BrokenRoutersAreNotHidden) {
+  for (const bool normalized : {false, true}) {
+    Floats logits = Random(11, 1);
+    logits[5] = NAN;
+    int32_t chosen[3];
+    float weights[3], dlogits[11];
+    const float dweights[3] = {1, 2, 3};
+    ops_->ChooseExperts(logits.data(), 1, 11, 3, normalized, chosen, weights);
+    ops_->ChooseExpertsBack(logits.data(), 1, 11, 3, normalized, chosen, weights, dweights,
+                            dlogits);
+    EXPECT_TRUE(std::isnan(dlogits[chosen[0]])) << normalized;
+  }
+}
+
+// Of the rows and of the weights; and that rows sent out come back as their sum.
+TEST_P(TrainingTest, SumRows) {
+  const int64_t width = 37, tokens = 13, each = 3, count = tokens * each;
+  const Floats x = Random(count * width, 1), weights = Random(count, 2),
+               dy = Random(tokens * width, 3);
+  std::vector<int32_t> rows(count);
+  for (int64_t i = 0; i < count; ++i) rows[i] = static_cast<int32_t>(i * 5 % count);
+  Floats dx = x, dweights(count, NAN);  // in place
+  ops_->SumRowsBack(dx.data(), rows, weights.data(), each, width, dy.data(), dx.data(),
+                    dweights.data());
+  const auto sums_of = [&](const Doubles& values, const Doubles& factors) {
+    Doubles y(static_cast<size_t>(tokens * width));
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t c = 0; c < width; ++c) {
+        y[i / each * width + c] += factors[i] * values[rows[i] * width + c];
+      }
+    }
+    return y;
+  };
+  const Doubles values(x.begin(), x.end()), factors(weights.begin(), weights.end());
+  ExpectNear(dx, Differences([&](const Doubles& at) { return sums_of(at, factors); }, x, dy), 2e-6);
+  ExpectNear(dweights,
+             Differences([&](const Doubles& at) { return sums_of(values, at); }, weights, dy),
+             2e-6);
+
+  std::vector<int32_t> sent(count);
+  for (int64_t i = 0; i < count; ++i) sent[rows[i]] = static_cast<int32_t>(i / each);
+  Floats back(static_cast<size_t>(tokens * width), NAN);
+  ops_->SumRows(x.data(), rows, nullptr, each, width, back.data());
+  const auto gather = [&](const Doubles& at) {
+    Doubles y;
+    for (const int32_t t : sent)
+      y.insert(y.end(), at.begin() + t * width, at.begin() + (t + 1) * width);
+    return y;
+  };
+  ExpectNear(back, Differences(gather, dy, x), 2e-6);
+}
+
+// ---- Dropout ----
+
+// As ops.h defines it, on any instruction set and number of threads, in place or not.
+TEST_P(TrainingTest, DropsOutByTheKey) {
+  for (const int64_t n : {1, 37, 100'000}) {
+    const Dropout dropout{0.3f, 0x123456789ABCDEF0u};
+    const Floats x = Random(n, 1);
+    Floats y = x;
+    ops_->DropOut(y.data(), n, dropout, y.data());
+    for (int64_t i = 0; i < n; ++i) {
+      uint64_t z = dropout.key + (static_cast<uint64_t>(i) / 2 + 1) * 0x9E3779B97F4A7C15u;
+      z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+      z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+      z ^= z >> 31;
+      const uint64_t half = i % 2 == 0 ? z & 0xFFFFFFFFu : z >> 32;
+      const double expected = static_cast<double>(half) < 0.3f * 0x1p32 ? 0 : x[i] / (1.0 - 0.3f);
+      ASSERT_NEAR(y[i], expected, 2e-7 * std::fabs(expected)) << i << " of " << n;
+    }
+  }
+  Floats broken = {NAN, INFINITY, NAN, INFINITY};
+  ops_->DropOut(broken.data(), 4, {0.9f, 1}, broken.data());
+  for (const float value : broken) EXPECT_FALSE(std::isfinite(value));
+}
+
+// Five deviations: of the share that is left out, of what is left out beside one another, and of
+// the mean over many keys, which is x.
+TEST_P(TrainingTest, DropsOutAtItsRate) {
+  const int64_t n = 400'000;
+  const Floats ones(n, 1.0f);
+  for (const float rate : {0.01f, 0.05f, 0.5f, 0.9f}) {
+    Floats y(n);
+    ops_->DropOut(ones.data(), n, {rate, 77}, y.data());
+    for (const int64_t apart : {1, 2, 64, 1000}) {
+      double out = 0, both = 0;
+      for (int64_t i = 0; i + apart < n; ++i) {
+        out += y[i] == 0;
+        both += y[i] == 0 && y[i + apart] == 0;
+      }
+      const auto count = static_cast<double>(n - apart);
+      const auto near = [&](double share, double expected) {
+        EXPECT_NEAR(share, expected, 5 * std::sqrt(expected * (1 - expected) / count)) << apart;
+      };
+      near(out / count, rate);
+      near(both / count, static_cast<double>(rate) * rate);
+    }
+    const int64_t keys = 2000, width = 50;
+    Doubles mean(width);
+    for (int64_t key = 0; key < keys; ++key) {
+      ops_->DropOut(ones.data(), width, {rate, static_cast<uint64_t>(key)}, y.data());
+      for (int64_t i = 0; i < width; ++i) mean[i] += y[i] / keys;
+    }
+    const double deviation = std::sqrt(rate / (1.0 - rate) / keys);
+    for (const double m : mean) EXPECT_NEAR(m, 1, 5 * deviation) << rate;
+  }
+}
+
 // ---- Attention ----
 
 struct AttentionCase {
