@@ -1,5 +1,5 @@
-"""Adapters, of mixtures of experts too: unmodified peft and llama.cpp load what finetune writes, and
-compute what halftone does.
+"""Adapters, of mixtures of experts too: unmodified peft and llama.cpp load what finetune writes,
+and compute what halftone does.
 
 Seen: logits 2e-6 of their range away from peft's, perplexities of llama.cpp within 2e-5.
 """
