@@ -31,9 +31,10 @@ FinetuneReport FinetuneModel(const Path& model, const Path& data, const Path& ou
                              const std::optional<Path>& held_out, double held_out_share,
                              int64_t evaluate_every, int64_t context, bool refuse_long,
                              int64_t rank, double alpha, const std::vector<std::string>& targets,
-                             double dropout, const std::optional<Path>& adapter, double epochs,
-                             int64_t steps, int64_t batch, int64_t accumulate, double learning_rate,
-                             double warmup, double weight_decay, double clip, bool optimizer_8bit,
+                             double dropout, bool mergeable, const std::optional<Path>& adapter,
+                             const std::string& adapter_type, double epochs, int64_t steps,
+                             int64_t batch, int64_t accumulate, double learning_rate, double warmup,
+                             double weight_decay, double clip, bool optimizer_8bit,
                              const std::string& checkpointing, uint64_t seed,
                              const std::string& activations, bool load_in_4bit, bool resume,
                              int threads, std::optional<Callback> callback) {
@@ -51,6 +52,8 @@ FinetuneReport FinetuneModel(const Path& model, const Path& data, const Path& ou
     if (target != "all-linear") options.targets.push_back(target);
   }
   options.dropout = dropout;
+  options.mergeable = mergeable;
+  options.adapter_type = adapter_type;
   options.adapter = TextOf(adapter);
   options.epochs = epochs;
   options.steps = steps;
@@ -128,6 +131,7 @@ void BindReports(nb::module_& module) {
   auto choice = nb::class_<MergeChoice>(module, "MergeChoice", "A way of keeping merged weights.")
                     .def_ro("grid", &MergeChoice::grid)
                     .def_ro("method", &MergeChoice::method)
+                    .def_ro("moved", &MergeChoice::moved)
                     .def_ro("file_bytes", &MergeChoice::file_bytes)
                     .def_ro("quality", &MergeChoice::quality)
                     .def_ro("kept", &MergeChoice::kept);
@@ -151,8 +155,9 @@ void BindFinetune(nb::module_& module) {
       nb::arg("evaluate_every") = f.evaluate_every, nb::arg("context") = f.context,
       nb::arg("refuse_long") = f.refuse_long, nb::arg("rank") = f.rank, nb::arg("alpha") = f.alpha,
       nb::arg("targets") = f.targets, nb::arg("dropout") = f.dropout,
-      nb::arg("adapter") = nb::none(), nb::arg("epochs") = f.epochs, nb::arg("steps") = f.steps,
-      nb::arg("batch") = f.batch, nb::arg("accumulate") = f.accumulate,
+      nb::arg("mergeable") = f.mergeable, nb::arg("adapter") = nb::none(),
+      nb::arg("adapter_type") = f.adapter_type, nb::arg("epochs") = f.epochs,
+      nb::arg("steps") = f.steps, nb::arg("batch") = f.batch, nb::arg("accumulate") = f.accumulate,
       nb::arg("learning_rate") = f.learning_rate, nb::arg("warmup") = f.warmup,
       nb::arg("weight_decay") = f.weight_decay, nb::arg("clip") = f.clip,
       nb::arg("optimizer_8bit") = f.moments8, nb::arg("checkpointing") = "auto",
@@ -164,6 +169,9 @@ void BindFinetune(nb::module_& module) {
       "peft loads, with adapter.gguf for llama.cpp. targets: names of layers, 'q_proj'; empty: "
       "all\n"
       "linear layers. dropout: share of what meets the adapter that a step leaves out.\n"
+      "mergeable: trains what merge(grid='same') puts into offsets without rounding weights "
+      "again.\n"
+      "adapter_type: of the numbers written, 'f32', 'bf16' or 'f16'.\n"
       "load_in_4bit: rounds the weights while loading, as from_pretrained does. "
       "resume: goes on where an interrupted run ended. progress: called with task, done and "
       "total.");

@@ -61,3 +61,35 @@ def test_errors_name_file_and_line(tiny, tmp_path):
     text.write_text("fine")
     with pytest.raises(halftone.UsageError, match="dropout"):
         halftone.finetune(tiny, text, tmp_path / "adapter", dropout=1.0)
+
+
+def test_mergeable_adapters_move_offsets(tiny, text_file, tmp_path):
+    halftone.quantize(tiny, tmp_path / "base.gguf", grid="q4_1")
+    text = tmp_path / "text.txt"
+    text.write_text(text_file.read_text()[:6000])
+    for name in ("usual", "mergeable"):
+        halftone.finetune(
+            tmp_path / "base.gguf",
+            text,
+            tmp_path / name,
+            context=64,
+            batch=2,
+            steps=8,
+            learning_rate=0.02,
+            mergeable=name == "mergeable",
+        )
+    usual, moved = (
+        halftone.merge(
+            tmp_path / "base.gguf",
+            tmp_path / name,
+            tmp_path / f"{name}.gguf",
+            grid="same",
+            text=text,
+            context=64,
+            compare=[],
+        ).choices[0]
+        for name in ("usual", "mergeable")
+    )
+    assert usual.moved == 0 < moved.moved
+    assert moved.file_bytes == usual.file_bytes
+    assert moved.quality.kld_mean.value < 1e-5 < usual.quality.kld_mean.value

@@ -102,7 +102,9 @@ void WriteGgufAdapter(const std::string& path, const std::vector<AdapterModule>&
                       const Architecture& architecture, const Hyperparameters& parameters,
                       const std::string& name, const Grid& type) {
   const std::vector<AdapterModule> modules = StackedExperts(all, parameters.experts);
-  const float alpha = modules[0].scale * static_cast<float>(modules[0].rank);
+  // Readers take an alpha of 0 for none at all; B is then 0 instead.
+  const float own = modules[0].scale * static_cast<float>(modules[0].rank);
+  const float alpha = own == 0 ? 1 : own;
   CheckpointPlan plan;
   plan.metadata.Set("general.architecture", std::string(architecture.name));
   plan.metadata.Set("general.type", std::string("adapter"));

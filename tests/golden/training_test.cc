@@ -150,7 +150,9 @@ class TrainingGoldenTest : public testing::TestWithParam<std::string> {
         pass.LossAndGradients(batch, static_cast<float>(1 / scored),
                               GradientsOf(adapter, model.weights, gradients), Left());
     EXPECT_NEAR(loss / scored, std::stod(expected.metadata.at("loss")), 1e-4);
-    if (Left().rate == 0) EXPECT_NEAR(pass.Loss(batch), loss, 1e-9 * loss);
+    if (Left().rate == 0) {
+      EXPECT_NEAR(pass.Loss(batch), loss, 1e-9 * loss);
+    }
 
     const Values actual = ByName(model, adapter, gradients, !OfFour());
     EXPECT_EQ(actual.size(), expected.tensors.size());
