@@ -48,7 +48,7 @@ python:
 # vectorizes, which take twenty times as long as the others and cut up their work in the same way. Where
 # the system randomizes addresses by more bits than ThreadSanitizer knows of, it is asked not to.
 THREADED = base_test hub_test kernel_cpu_test method_test engine_test calibration_test evaluation_test \
-  pipeline_test cli_test
+  training_test pipeline_test cli_test
 test-threads: setup-test
 	$(CONFIGURE) -B build-tsan -DCMAKE_BUILD_TYPE=Release -DHALFTONE_TESTS=ON -DHALFTONE_SANITIZE=thread
 	ninja -C build-tsan -j $(JOBS) $(THREADED)
