@@ -72,7 +72,8 @@ class AdapterTest(unittest.TestCase):
                  self.path / "text.txt", "-c", "64", "-b", "64", "--chunks", "8"],
                 capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stderr)
-            theirs = float(re.search(r"PPL = ([0-9.]+)", done.stdout + done.stderr).group(1))
+            # After the last chunk; of the final line its log loses some on a busy machine.
+            theirs = float(re.search(r"\[8\]([0-9.]+)", done.stdout).group(1))
             ours = json.loads(subprocess.run(
                 [os.environ["HALFTONE"], "evaluate", model, "--adapter", self.path / adapter,
                  "--text", self.path / "text.txt", "--context", "64", "--chunks", "8", "--json"],
