@@ -249,8 +249,8 @@ ModelWeights BindWeights(const Checkpoint& checkpoint, Ops& ops) {
   CheckShapes(checkpoint, *model.architecture, p);
   CheckTiedHead(checkpoint, *model.architecture);
   const Binder binder(checkpoint, *model.architecture, ops);
-  // Weights that were put together of a file's parts are in memory twice as long as the parts'
-  // pages are, too.
+  // Weights that are put together of a file's parts lie beside the parts' pages until those are
+  // given back.
   const bool copies = std::ranges::any_of(
       checkpoint.tensors, [](const Tensor& tensor) { return tensor.source != nullptr; });
   model.embedding = binder.Weight(Role::kTokenEmbedding, -1, p.vocabulary, p.width);
