@@ -13,12 +13,11 @@
 namespace halftone {
 
 struct EvaluateOptions {
-  std::string reference;  // the model to compare with, or empty for perplexity alone
+  std::string reference;          // the model to compare with, or empty for perplexity alone
+  std::string reference_adapter;  // as `adapter` below
   int64_t context = 512;
   int64_t chunks = 0;  // 0: all that the text holds
   int threads = 0;
-  std::string reference_adapter;  // as `adapter` below
-  Precision reference_precision;
   // Of the model, not of the reference:
   std::string adapter;  // a LoRA adapter beside its weights: a peft folder or a .gguf; or empty
   Precision precision;

@@ -17,12 +17,16 @@ namespace {
 using Path = std::filesystem::path;
 
 EvaluateReport EvaluateModel(const Path& model, const Path& text_file,
-                             const std::optional<Path>& reference, int64_t context, int64_t chunks,
-                             const std::optional<Precision>& precision,
+                             const std::optional<Path>& reference,
+                             const std::optional<Path>& adapter,
+                             const std::optional<Path>& reference_adapter, int64_t context,
+                             int64_t chunks, const std::optional<Precision>& precision,
                              const std::string& activations, const std::string& kv_grid,
                              int threads, std::optional<Callback> callback) {
   CallProgress progress(std::move(callback));
   EvaluateOptions options;
+  options.adapter = TextOf(adapter);
+  options.reference_adapter = TextOf(reference_adapter);
   options.context = context;
   options.chunks = chunks;
   options.threads = threads;
@@ -99,13 +103,15 @@ void BindEvaluate(nb::module_& module) {
   const EvaluateOptions e;
   module.def(
       "evaluate", EvaluateModel, nb::arg("model"), nb::arg("text_file"), nb::kw_only(),
-      nb::arg("reference") = nb::none(), nb::arg("context") = e.context,
+      nb::arg("reference") = nb::none(), nb::arg("adapter") = nb::none(),
+      nb::arg("reference_adapter") = nb::none(), nb::arg("context") = e.context,
       nb::arg("chunks") = e.chunks, nb::arg("precision") = nb::none(),
       nb::arg("activations") = NameOf(e.activations), nb::arg("kv_grid") = e.kv_grid,
       nb::arg("threads") = e.threads, nb::arg("progress") = nb::none(),
       "Perplexity of a model on a text, and with a reference how far its predictions are\n"
-      "from that model's. text_file: text, or chats in JSON lines. chunks: of so many tokens\n"
-      "of context each; 0: all.");
+      "from that model's. text_file: text, or chats in JSON lines. adapter: a LoRA beside the\n"
+      "model's weights, peft's folder or a .gguf, and reference_adapter beside the reference's.\n"
+      "chunks: of so many tokens of context each; 0: all.");
 
   const BenchOptions b;
   module.def("bench", BenchModel, nb::arg("model"), nb::kw_only(), nb::arg("prompt") = b.prompt,

@@ -21,7 +21,7 @@ QuantizeReport QuantizeModel(const Path& model, const std::optional<Path>& outpu
                              const std::string& grid, uint64_t target_bytes, double target_bits,
                              uint64_t target_memory, int64_t target_context,
                              const std::string& method, const std::string& container,
-                             const std::optional<Path>& imatrix,
+                             const std::optional<Path>& imatrix, const std::optional<Path>& adapter,
                              const std::optional<Path>& calibration, int64_t context,
                              int64_t calibration_chunks, bool act_order, bool resume,
                              uint64_t split_bytes, bool dry_run, int threads,
@@ -36,6 +36,7 @@ QuantizeReport QuantizeModel(const Path& model, const std::optional<Path>& outpu
   options.method = method;
   options.container = container;
   options.imatrix = TextOf(imatrix);
+  options.adapter = TextOf(adapter);
   options.calibration = TextOf(calibration);
   options.context = context;
   options.calibration_chunks = calibration_chunks;
@@ -68,10 +69,11 @@ ConvertReport ConvertModel(const Path& model, const Path& output, const std::str
 }
 
 ImatrixReport MeasureImatrix(const Path& model, const Path& text_file, const Path& output,
-                             int64_t context, int64_t chunks, bool process_output, int threads,
-                             std::optional<Callback> callback) {
+                             const std::optional<Path>& adapter, int64_t context, int64_t chunks,
+                             bool process_output, int threads, std::optional<Callback> callback) {
   CallProgress progress(std::move(callback));
   ImatrixOptions options;
+  options.adapter = TextOf(adapter);
   options.context = context;
   options.chunks = chunks;
   options.process_output = process_output;
@@ -137,7 +139,7 @@ void BindQuantize(nb::module_& module) {
       nb::arg("grid") = "", nb::arg("target_bytes") = q.target_bytes,
       nb::arg("target_bits") = q.target_bits, nb::arg("target_memory") = q.target_memory,
       nb::arg("target_context") = q.target_context, nb::arg("method") = "",
-      nb::arg("container") = "", nb::arg("imatrix") = nb::none(),
+      nb::arg("container") = "", nb::arg("imatrix") = nb::none(), nb::arg("adapter") = nb::none(),
       nb::arg("calibration") = nb::none(), nb::arg("context") = q.context,
       nb::arg("calibration_chunks") = q.calibration_chunks, nb::arg("act_order") = q.act_order,
       nb::arg("resume") = q.resume, nb::arg("split_bytes") = q.split_bytes,
@@ -148,7 +150,8 @@ void BindQuantize(nb::module_& module) {
       "of each tensor: target_bytes of the file, target_bits for each weight, target_memory of a\n"
       "running model with target_context tokens. method: empty: best where there is calibration\n"
       "text, imatrix where there is an imatrix file, else rtn. container: empty: the first that\n"
-      "holds the grid. dry_run: says what would be written, and writes nothing. progress: called\n"
+      "holds the grid. adapter: a LoRA that is put into the weights first. dry_run: says what "
+      "would be written, and writes nothing. progress: called\n"
       "with task, done and total.");
 
   const ConvertOptions c;
@@ -160,12 +163,13 @@ void BindQuantize(nb::module_& module) {
              "container cannot hold is refused, or with requantize rounded anew.");
 
   const ImatrixOptions i;
-  module.def("imatrix", MeasureImatrix, nb::arg("model"), nb::arg("text_file"), nb::arg("output"),
-             nb::kw_only(), nb::arg("context") = i.context, nb::arg("chunks") = i.chunks,
-             nb::arg("process_output") = i.process_output, nb::arg("threads") = i.threads,
-             nb::arg("progress") = nb::none(),
-             "Measures the mean squares of the activations that meet each weight while the model\n"
-             "reads a text, and writes them as llama.cpp does.");
+  module.def(
+      "imatrix", MeasureImatrix, nb::arg("model"), nb::arg("text_file"), nb::arg("output"),
+      nb::kw_only(), nb::arg("adapter") = nb::none(), nb::arg("context") = i.context,
+      nb::arg("chunks") = i.chunks, nb::arg("process_output") = i.process_output,
+      nb::arg("threads") = i.threads, nb::arg("progress") = nb::none(),
+      "Measures the mean squares of the activations that meet each weight while the model\n"
+      "reads a text, and writes them as llama.cpp does. adapter: a LoRA beside its weights.");
 }
 
 }  // namespace halftone::python

@@ -164,7 +164,7 @@ def _quantized(
     # It goes with the model, which holds its source; or now, if this fails.
     weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
     with calibration_file(config.dataset, folder) as calibration:
-        report = _core.quantize(
+        _core.quantize(
             path,
             source.path,
             grid=config.grid,
@@ -176,6 +176,4 @@ def _quantized(
             threads=threads,
             progress=progress,
         )
-    if not any(tensor.grid == config.grid for tensor in report.tensors):
-        raise UsageError(f"{name}: no matrix has rows of whole groups of {config.group_size}")
     return source

@@ -90,3 +90,20 @@ def test_what_is_refused(adapter, tiny_bf16, tmp_path):
     (adapter / "adapter_config.json").write_text("{")
     with pytest.raises(halftone.FormatError, match=r"adapter_config\.json: is no JSON"):
         AUTO.from_pretrained(adapter)
+
+
+def test_quantize_evaluate_and_imatrix_take_it(adapter, tiny_bf16, text_file, tmp_path):
+    merged = tmp_path / "merged.gguf"
+    halftone.quantize(tiny_bf16, merged, grid="f32", adapter=adapter)
+    beside = {"adapter": adapter, "context": 64, "chunks": 2}
+    report = halftone.evaluate(tiny_bf16, text_file, reference=merged, **beside)
+    assert report.kld_mean.value < 1e-6
+    report = halftone.evaluate(
+        merged, text_file, reference=tiny_bf16, reference_adapter=adapter, context=64, chunks=2
+    )
+    assert report.kld_mean.value < 1e-6
+    ours = tmp_path / "ours.gguf"
+    theirs = tmp_path / "theirs.gguf"
+    halftone.imatrix(tiny_bf16, text_file, ours, **beside)
+    halftone.imatrix(tiny_bf16, text_file, theirs, context=64, chunks=2)
+    assert ours.read_bytes() != theirs.read_bytes()

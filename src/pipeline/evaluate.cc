@@ -31,7 +31,7 @@ EvaluateReport Evaluate(const std::string& model, const std::string& text_file,
   std::shared_ptr<const LoadedModel> reference;
   if (!options.reference.empty()) {
     reference = LoadToRun(
-        OpenToRun(options.reference, options.reference_precision, options.threads, progress),
+        OpenToRun(options.reference, {}, options.threads, progress),
         options.reference_adapter, ops);
   }
   if (const auto calibrated = ReadRecord(loaded->checkpoint.metadata)) {

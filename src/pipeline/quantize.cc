@@ -191,6 +191,16 @@ bool HasTarget(const QuantizeOptions& options) {
   return targets == 1;
 }
 
+// In files of Hugging Face's kind matrices that a grid's groups do not fit stay as they are: all
+// may not.
+void RequireOneRounded(const RewritePlan& plan, const Grid& grid) {
+  if (grid.plain || plan.container->dialect == Dialect::kGguf) return;
+  const auto plain = [](const Job& job) { return job.choice.grid->plain; };
+  if (!std::ranges::all_of(plan.jobs, plain)) return;
+  FailUsage("{}: grid '{}' has groups of {} weights, and no matrix has rows of whole ones",
+            plan.source->checkpoint.path, grid.name, grid.block);
+}
+
 // Everything that can be refused is refused here, before calibration spends time. `grids`: instead
 // of the preset's, or empty; parallel to the tensors, null where there is none.
 QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOptions& options,
@@ -230,6 +240,7 @@ QuantizePlan MakePlan(std::shared_ptr<const Source> source, const QuantizeOption
     if (job.choice.grid == tensors[i]->grid) job.choice.quantize = false;
     rewrite.jobs.push_back(std::move(job));
   }
+  if (preset != nullptr && !by_target) RequireOneRounded(rewrite, BaseGrid(*preset));
   if (plan.recipe.transform != nullptr) RewriteTransformed(rewrite);
   ListTensors(rewrite);
   if (options.act_order) KeepOrders(plan);

@@ -150,6 +150,14 @@ TEST_F(QuantizeCliTest, SaysWhatStaysBecauseNoGroupsFit) {
     EXPECT_EQ(tensor["relative_error"], 0);
   }
   EXPECT_EQ(stayed, 4);
+
+  fs::remove_all(Path("out"));
+  Arguments wide = plain;
+  wide[7] = "int4:g4096";
+  const Finished refused = Halftone(wide);
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("no matrix has rows of whole ones"));
+  EXPECT_FALSE(Exists("out"));
 }
 
 TEST_F(QuantizeCliTest, IsTheSameForAnyNumberOfThreads) {
