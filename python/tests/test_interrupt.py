@@ -10,9 +10,11 @@ import pytest
 
 import halftone
 
-# Announces itself, works, and says what ended it.
+# Announces itself, works, and says what ended it. Whoever runs the tests in the background may have
+# them ignore the signal, which programs inherit.
 SCRIPT = """
-import sys, halftone
+import signal, sys, halftone
+signal.signal(signal.SIGINT, signal.default_int_handler)
 model, text, out = sys.argv[1:4]
 {setup}
 print("working", flush=True)
@@ -56,6 +58,8 @@ def interrupt(setup, work, arguments):
     child = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)], stdout=subprocess.PIPE, text=True
     )
+    watch = threading.Timer(120, child.kill)
+    watch.start()
     try:
         assert child.stdout.readline() == "working\n"
         time.sleep(0.5)
@@ -64,6 +68,7 @@ def interrupt(setup, work, arguments):
         assert child.stdout.readline() == "interrupted\n"
         return time.monotonic() - sent
     finally:
+        watch.cancel()
         child.kill()
         child.communicate()
 
