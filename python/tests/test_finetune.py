@@ -75,7 +75,8 @@ def test_mergeable_adapters_move_offsets(tiny, text_file, tmp_path):
             context=64,
             batch=2,
             steps=8,
-            learning_rate=0.02,
+            rank=4,
+            learning_rate=0.005,
             mergeable=name == "mergeable",
         )
     usual, moved = (
@@ -92,4 +93,4 @@ def test_mergeable_adapters_move_offsets(tiny, text_file, tmp_path):
     )
     assert usual.moved == 0 < moved.moved
     assert moved.file_bytes == usual.file_bytes
-    assert moved.quality.kld_mean.value < 1e-5 < usual.quality.kld_mean.value
+    assert 20 * moved.quality.kld_mean.value < usual.quality.kld_mean.value
