@@ -91,7 +91,8 @@ struct BenchReport {
 
 BenchReport Bench(const std::string& model, const BenchOptions& options);
 
-// Sequential read bandwidth of memory in 10^9 bytes/s with this many threads.
+// Sequential read bandwidth of memory in 10^9 bytes/s with this many threads. Throws Error
+// (kCancelled) where `progress`, which may be null, says so.
 double MeasureReadBandwidth(int threads, Progress* progress = nullptr);
 
 }  // namespace halftone

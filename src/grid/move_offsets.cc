@@ -4,7 +4,6 @@
 #include <cmath>
 #include <vector>
 
-#include "base/half.h"
 #include "grid/grouped.h"
 
 namespace halftone {

@@ -5,10 +5,9 @@
 // all inputs of a group goes into the weights without rounding them again (QA-LoRA, Xu et al. 2023,
 // arXiv:2309.14717). What is rounded is the offset:
 //   kOwn       to the format's f16
-//   kMultiple  to a multiple of the block's unit, which is chosen anew for its groups. These
-//   formats
-//              only subtract: a block in which an offset would be above 0 is encoded again, if that
-//              is nearer to its weights.
+//   kMultiple  to a multiple of the block's unit, which is chosen anew for its groups; formats that
+//              have it only subtract: a block in which an offset would be above 0 is encoded again,
+//              if that is nearer to its weights.
 
 #pragma once
 

@@ -21,6 +21,7 @@
 #include "halftone/quantize.h"
 #include "pipeline/merged_rows.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/largest.h"
 #include "tests/testing/shared.h"
 #include "tests/testing/temp_folder.h"
 
@@ -50,15 +51,6 @@ std::vector<int32_t> IdsOf(const SafetensorsFile& file) {
   }
   ADD_FAILURE() << "no input_ids";
   return {};
-}
-
-double Largest(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return INFINITY;
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
-  }
-  return largest;
 }
 
 double RootMeanSquare(const std::vector<float>& a, const std::vector<float>& b) {

@@ -22,21 +22,13 @@
 #include "halftone/quantize.h"
 #include "pipeline/merged_rows.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/largest.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
 namespace {
 
 namespace fs = std::filesystem;
-
-double Largest(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return INFINITY;
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
-  }
-  return largest;
-}
 
 // By the adapter's folder; "-4" is of transformers 4.
 class ExpertAdaptersTest : public testing::TestWithParam<std::string> {

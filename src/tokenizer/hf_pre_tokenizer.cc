@@ -8,9 +8,9 @@
 
 #include <fmt/format.h>
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/printable.h"
-#include "base/base64.h"
 #include "tokenizer/hf_tokenizer.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/space_mark.h"

@@ -8,8 +8,8 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/base64.h"
+#include "base/error.h"
 #include "tokenizer/hf_tokenizer.h"
 #include "tokenizer/hf_writer.h"
 #include "tokenizer/space_mark.h"
