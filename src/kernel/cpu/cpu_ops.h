@@ -132,7 +132,9 @@ class CpuOps : public Ops {
                       int64_t begin, int64_t end, int thread);
   void MatMulBf16(const Matrix& w, const float* x, int64_t tokens, float* y);
   void MatMulBackBf16(const Matrix& w, const float* dy, int64_t tokens, float* dx);
-  // x [tokens, cols] in bf16, rows of whole vectors.
+  // x [tokens, cols] in bf16, cut into stretches of kBf16Depth columns: [stretches, tokens,
+  // kBf16Depth], zeros behind the last column up to a whole vector. Rows of a wide matrix lie a
+  // power of two apart and would push one another out of the caches.
   const uint16_t* RoundToBf16(const float* x, int64_t tokens, int64_t cols);
   // Rounds tokens [tokens, cols]; block b of token t is at [b * tokens + t].
   const RoundedBlock* RoundTokens(const float* x, int64_t tokens, int64_t cols);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "grid/grouped.h"
@@ -20,10 +21,12 @@ constexpr int64_t kStripRows = 8;
 
 // Tokens that a panel multiplies before it moves on: their blocks stay in the second-level cache.
 constexpr int64_t kTokenBlock = 512;
+// Likewise in bf16, where inputs and results of a block share it.
+constexpr int64_t kBf16Tokens = 192;
+// Tokens whose derivatives meet a panel together in MatMulBack.
+constexpr int64_t kBackTokens = 8 * kTileRows;
 // GGUF's type of numbers that are bf16.
 constexpr int kBf16Type = 30;
-// Rows that MatMulBack decodes together.
-constexpr int64_t kBackRows = 128;
 // Floats of scratch for a panel, before the sums of its tokens.
 constexpr auto kPanelScratch = static_cast<int64_t>(sizeof(Panel) / sizeof(float));
 
@@ -60,9 +63,7 @@ std::unique_ptr<Matrix> CpuOps::Prepare(const Tensor& tensor) {
   matrix->stride = RoundUp(std::max<int64_t>(matrix->cols, 1), 16);
   matrix->panel_rows =
       std::max(kStripRows, kPanelFloats / matrix->stride / kStripRows * kStripRows);
-  // In bf16 behind one row in f32.
-  const int64_t rounded = matrix->panel_rows * RoundUp(matrix->cols, kBf16Vector) / 2;
-  ReserveScratch(std::max(matrix->panel_rows * matrix->stride, matrix->stride + rounded));
+  ReserveScratch(matrix->panel_rows * matrix->stride);
   return matrix;
 }
 
@@ -246,56 +247,88 @@ void CpuOps::MatMul(const Matrix& matrix, const float* x, int64_t tokens, float*
 }
 
 const uint16_t* CpuOps::RoundToBf16(const float* x, int64_t tokens, int64_t cols) {
-  const int64_t stride = RoundUp(cols, kBf16Vector);
-  if (tokens * stride > 2 * bf16_floats_) {
-    bf16_floats_ = tokens * stride / 2;
+  const int64_t floats = tokens * RoundUp(cols, kBf16Depth) / 2;
+  if (floats > bf16_floats_) {
+    bf16_floats_ = floats;
     bf16_inputs_ = AllocateAligned(bf16_floats_);
   }
   auto* rounded = reinterpret_cast<uint16_t*>(bf16_inputs_.get());
   Split(tokens, 1, tokens * cols, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) bf16_->round(x + t * cols, cols, rounded + t * stride);
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t k = 0; k < cols; k += kBf16Depth) {
+        bf16_->round(x + t * cols + k, std::min(kBf16Depth, cols - k),
+                     rounded + k * tokens + t * kBf16Depth);
+      }
+    }
   });
   return rounded;
 }
+
+namespace {
+
+// Rows [r, r + n) become a panel's columns. scratch: as many rows in bf16, and one in f32.
+void PackColumns(const CpuMatrix& w, const Bf16Ops& ops, int64_t r, int64_t n, float* scratch,
+                 uint32_t* blocks) {
+  const int64_t stride = RoundUp(w.cols, kBf16Vector);
+  // What is bf16 already is packed as it lies.
+  if (w.tensor.grid->gguf_type == kBf16Type && stride == w.cols) {
+    return ops.pack_columns(w.tensor.row(r).data(), n, stride, blocks);
+  }
+  auto* rounded = reinterpret_cast<uint16_t*>(scratch);
+  float* decoded = scratch + kBf16Columns * stride / 2;
+  for (int64_t i = 0; i < n; ++i) {
+    const float* row = w.floats + (r + i) * w.cols;
+    if (w.floats == nullptr) {
+      w.kernels.decode(*w.tensor.grid, w.tensor.row(r + i).data(), w.cols, decoded);
+      row = decoded;
+    }
+    ops.round(row, w.cols, rounded + i * stride);
+  }
+  ops.pack_columns(rounded, n, stride, blocks);
+}
+
+}  // namespace
 
 void CpuOps::MatMulBf16(const Matrix& matrix, const float* x, int64_t tokens, float* y) {
   const CpuMatrix& w = Ours(matrix);
   const int64_t stride = RoundUp(w.cols, kBf16Vector);
   const uint16_t* inputs = RoundToBf16(x, tokens, w.cols);
-  // What is bf16 already is multiplied as it lies.
-  const bool as_it_is = w.tensor.grid->gguf_type == kBf16Type && stride == w.cols;
-  Split(w.rows, kStripRows, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
-    float* decoded = Scratch(thread);
-    auto* rounded = reinterpret_cast<uint16_t*>(decoded + w.stride);
-    for (int64_t r = begin; r < end; r += w.panel_rows) {
-      const int64_t n = std::min(w.panel_rows, end - r);
-      if (as_it_is) {
-        bf16_->dot_panel(w.tensor.row(r).data(), n, inputs, tokens, stride, y + r, w.rows);
-        continue;
-      }
-      for (int64_t i = 0; i < n; ++i) {
-        const float* row = w.floats + (r + i) * w.cols;
-        if (w.floats == nullptr) {
-          w.kernels.decode(*w.tensor.grid, w.tensor.row(r + i).data(), w.cols, decoded);
-          row = decoded;
+  const int64_t panel = kBf16Columns * stride / 2;
+  ReserveScratch(2 * panel + w.stride);
+  // A piece is a panel for some of the tokens: for all of them where there are panels enough.
+  const int64_t panels = (w.rows + kBf16Columns - 1) / kBf16Columns;
+  const int64_t chunks =
+      std::clamp<int64_t>(4 * threads() / panels, 1, (tokens + kBf16Tokens - 1) / kBf16Tokens);
+  const int64_t chunk = RoundUp((tokens + chunks - 1) / chunks, kTileRows);
+  Split(panels * chunks, 1, w.rows * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+    auto* blocks = reinterpret_cast<uint32_t*>(Scratch(thread));
+    int64_t packed = -1;
+    for (int64_t piece = begin; piece < end; ++piece) {
+      const int64_t r = piece / chunks * kBf16Columns, n = std::min(kBf16Columns, w.rows - r);
+      if (r != std::exchange(packed, r))
+        PackColumns(w, *bf16_, r, n, Scratch(thread) + panel, blocks);
+      const int64_t first = piece % chunks * chunk, last = std::min(tokens, first + chunk);
+      for (int64_t t = first; t < last; t += kBf16Tokens) {
+        for (int64_t k = 0; k < stride; k += kBf16Depth) {
+          bf16_->multiply(inputs + k * tokens + t * kBf16Depth, kBf16Depth,
+                          std::min(kBf16Tokens, last - t),
+                          blocks + k / kBf16Depth * kBf16BlockPairs,
+                          std::min(kBf16Depth, stride - k), n, k > 0, y + t * w.rows + r, w.rows);
         }
-        bf16_->round(row, w.cols, rounded + i * stride);
       }
-      bf16_->dot_panel(decoded + w.stride, n, inputs, tokens, stride, y + r, w.rows);
     }
   });
 }
 
 void CpuOps::MatMulBackBf16(const Matrix& matrix, const float* dy, int64_t tokens, float* dx) {
   const CpuMatrix& w = Ours(matrix);
-  const int64_t dy_stride = RoundUp(w.rows, kBf16Vector);
   const uint16_t* inputs = RoundToBf16(dy, tokens, w.rows);
-  const int64_t floats = kBf16Depth / 2 * RoundUp(w.cols, kBf16Columns);
+  const int64_t floats = RoundUp(w.cols, kBf16Columns) / kBf16Columns * kBf16BlockPairs;
   if (floats > panel_floats_) {
     panel_floats_ = floats;
     panel_ = AllocateAligned(panel_floats_);
   }
-  auto* packed = reinterpret_cast<uint32_t*>(panel_.get());
+  auto* blocks = reinterpret_cast<uint32_t*>(panel_.get());
   ReserveScratch(2 * w.stride);
   for (int64_t r = 0; r < w.rows; r += kBf16Depth) {
     const int64_t n = std::min(kBf16Depth, w.rows - r);
@@ -310,12 +343,15 @@ void CpuOps::MatMulBackBf16(const Matrix& matrix, const float* dy, int64_t token
           w.kernels.decode(*w.tensor.grid, w.tensor.row(row).data(), w.cols, decoded);
           rows[half] = decoded;
         }
-        bf16_->pack_pair(rows[0], rows[1], w.cols, k, packed);
+        bf16_->pack_rows(rows[0], rows[1], w.cols, k, blocks);
       }
     });
     Split(tokens, kTileRows, n * w.cols * tokens, [&](int64_t begin, int64_t end, int) {
-      bf16_->add_product(inputs + begin * dy_stride + r, dy_stride, end - begin, packed, n, w.cols,
-                         dx + begin * w.cols);
+      for (int64_t i = 0; i < w.cols; i += kBf16Columns) {
+        bf16_->multiply(inputs + r * tokens + begin * kBf16Depth, kBf16Depth, end - begin,
+                        blocks + i / kBf16Columns * kBf16BlockPairs, n,
+                        std::min(kBf16Columns, w.cols - i), true, dx + begin * w.cols + i, w.cols);
+      }
     });
   }
 }
@@ -331,26 +367,35 @@ void CpuOps::MatMulBack(const Matrix& matrix, const float* dy, int64_t tokens, f
     to = ordered_.data();
   }
   if (bf16_ != nullptr && order == nullptr) return MatMulBackBf16(matrix, dy, tokens, dx);
-  const int64_t stride = w.floats != nullptr ? w.cols : w.stride;
-  if (w.floats == nullptr && kBackRows * stride > panel_floats_) {
-    panel_floats_ = kBackRows * stride;
+  ReserveScratch(kBackTokens * kPanelDepth);
+  const int64_t floats = kPanelDepth * RoundUp(w.cols, kPanelColumns);
+  if (floats > panel_floats_) {
+    panel_floats_ = floats;
     panel_ = AllocateAligned(panel_floats_);
   }
-  for (int64_t r = 0; r < w.rows; r += kBackRows) {
-    const int64_t n = std::min(kBackRows, w.rows - r);
-    const float* weights = w.floats + r * w.cols;
-    if (w.floats == nullptr) {
-      Split(n, 1, n * w.cols * 4, [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; ++i) {
-          w.kernels.decode(*w.tensor.grid, w.tensor.row(r + i).data(), w.cols,
-                           panel_.get() + i * stride);
+  for (int64_t r = 0; r < w.rows; r += kPanelDepth) {
+    const int64_t n = std::min(kPanelDepth, w.rows - r);
+    Split(n, 1, n * w.cols * 4, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) {
+        const float* row = w.floats + (r + i) * w.cols;
+        if (w.floats == nullptr) {
+          row = Scratch(thread);
+          w.kernels.decode(*w.tensor.grid, w.tensor.row(r + i).data(), w.cols, Scratch(thread));
         }
-      });
-      weights = panel_.get();
-    }
-    Split(tokens, kTileRows, n * w.cols * tokens, [&](int64_t begin, int64_t end, int) {
-      gradient_.add_product({dy + begin * w.rows + r, w.rows}, {weights, stride}, end - begin,
-                            w.cols, n, 1.0f, to + begin * w.cols, w.cols);
+        gradient_.pack_row(row, w.cols, i, panel_.get());
+      }
+    });
+    Split(tokens, kTileRows, n * w.cols * tokens, [&](int64_t begin, int64_t end, int thread) {
+      // Of a copy, for the reason why panels are copied.
+      float* some = Scratch(thread);
+      for (int64_t t = begin; t < end; t += kBackTokens) {
+        const int64_t count = std::min(kBackTokens, end - t);
+        for (int64_t i = 0; i < count; ++i) {
+          std::copy_n(dy + (t + i) * w.rows + r, n, some + i * kPanelDepth);
+        }
+        gradient_.multiply_panel({some, kPanelDepth}, panel_.get(), count, w.cols, n,
+                                 to + t * w.cols, w.cols);
+      }
     });
   }
   if (order == nullptr) return;

@@ -99,30 +99,61 @@ void CpuOps::CrossEntropy(float* logits, std::span<const int32_t> targets, int64
 
 namespace {
 
+// to[i * tokens + t] = x[t * row + i], i < cols.
+void TurnRows(const float* x, int64_t row, int64_t tokens, int64_t cols, float* to) {
+  constexpr int64_t kTile = 16;
+  for (int64_t t0 = 0; t0 < tokens; t0 += kTile) {
+    const int64_t t1 = std::min(tokens, t0 + kTile);
+    for (int64_t i = 0; i < cols; ++i) {
+      for (int64_t t = t0; t < t1; ++t) to[i * tokens + t] = x[t * row + i];
+    }
+  }
+}
+
 // What one head of one sequence needs. Rows of q, dout and dq are `q_row` floats apart, those of k
 // and v `kv_row`, those of dk and dv, which are this query head's alone, `q_row`.
 struct HeadBack {
-  const VectorOps& vector;
   const GradientOps& gradient;
   int64_t length, head_dim, q_row, kv_row;
   const ScoreForm& form;
   const float *q, *k, *v, *dout;
   float *dq, *dk, *dv;
-  float* scratch;  // [3, kQueryBlock, length]
+  float* scratch;  // Floats(length, head_dim)
+
+  // For a block of queries their weights, derivatives and slopes; keys and values with dimensions
+  // as rows.
+  static int64_t Floats(int64_t length, int64_t head_dim) {
+    return (3 * kQueryBlock + 2 * head_dim) * length;
+  }
+
+  void Run() const {
+    float* turned = scratch + 3 * kQueryBlock * length;
+    TurnRows(k, kv_row, length, head_dim, turned);
+    TurnRows(v, kv_row, length, head_dim, turned + head_dim * length);
+    for (int64_t i = 0; i < length; i += kQueryBlock) {
+      RunBlock(i, std::min(length, i + kQueryBlock), turned, turned + head_dim * length);
+    }
+  }
 
   // Queries [begin, end).
-  void Run(int64_t begin, int64_t end) const {
+  void RunBlock(int64_t begin, int64_t end, const float* turned_keys,
+                const float* turned_values) const {
     const int64_t rows = end - begin;
     const int64_t first = FirstSeen(begin), seen = end - first;
     float* weights = scratch;
     float* derivatives = weights + kQueryBlock * length;
     float* slopes = derivatives + kQueryBlock * length;
     const float* keys = k + first * kv_row;
-    const float* values = v + first * kv_row;
     const float* queries = q + begin * q_row;
     const float* douts = dout + begin * q_row;
-    vector.dot_panel(keys, kv_row, seen, queries, q_row, rows, head_dim, weights, length);
-    vector.dot_panel(values, kv_row, seen, douts, q_row, rows, head_dim, derivatives, length);
+    for (int64_t i = 0; i < rows; ++i) {
+      std::fill_n(weights + i * length, seen, 0.0f);
+      std::fill_n(derivatives + i * length, seen, 0.0f);
+    }
+    gradient.add_product({queries, q_row}, {turned_keys + first, length}, rows, seen, head_dim,
+                         1.0f, weights, length);
+    gradient.add_product({douts, q_row}, {turned_values + first, length}, rows, seen, head_dim,
+                         1.0f, derivatives, length);
     for (int64_t i = 0; i < rows; ++i) {
       // What this query sees is [skip, limit) of what the block does.
       const int64_t skip = FirstSeen(begin + i) - first, limit = begin + i + 1 - first;
@@ -165,15 +196,14 @@ void CpuOps::AttentionBack(std::span<const int64_t> lengths, const AttentionShap
   }
   head_keys_.assign(static_cast<size_t>(tokens * q_row), 0.0f);
   head_values_.assign(static_cast<size_t>(tokens * q_row), 0.0f);
-  ReserveScratch(3 * kQueryBlock * longest);
+  ReserveScratch(HeadBack::Floats(longest, dim));
   const int64_t group = shape.heads / shape.kv_heads;
   pool_.For(std::ssize(lengths) * shape.heads, [&](int64_t piece, int thread) {
     const int64_t head = piece % shape.heads;
     const int64_t begin = begins[static_cast<size_t>(piece / shape.heads)];
     const int64_t length = lengths[static_cast<size_t>(piece / shape.heads)];
     const int64_t at = begin * q_row + head * dim, kv_at = begin * kv_row + head / group * dim;
-    const HeadBack back{vector_,
-                        gradient_,
+    const HeadBack back{gradient_,
                         length,
                         dim,
                         q_row,
@@ -187,9 +217,7 @@ void CpuOps::AttentionBack(std::span<const int64_t> lengths, const AttentionShap
                         head_keys_.data() + at,
                         head_values_.data() + at,
                         Scratch(thread)};
-    for (int64_t i = 0; i < length; i += kQueryBlock) {
-      back.Run(i, std::min(length, i + kQueryBlock));
-    }
+    back.Run();
   });
   Split(tokens, 1, tokens * q_row, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {

@@ -1,8 +1,9 @@
 // Compiled once for each instruction set by Highway's foreach_target.
 //
 // Products keep a tile of kRows x kVectors accumulators along the columns of c; b's part of the
-// tile, kDepth rows of it, is copied together first: rows of a wide matrix lie a power of two apart
-// and would push one another out of the first-level cache.
+// tile, kDepth rows of it, is copied together first, into a block: rows of a wide matrix lie a
+// power of two apart and would push one another out of the first-level cache. A panel is such
+// blocks of all columns, one behind the other.
 
 #include "kernel/cpu/gradient_ops.h"
 
@@ -37,7 +38,7 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 constexpr int kRows = 6;
 constexpr int kVectors = kLanes >= 16 ? 4 : 2;
 constexpr int64_t kColumns = kVectors * kLanes;
-constexpr int64_t kDepth = 128;
+constexpr int64_t kDepth = kPanelDepth;
 
 // A block of b, [kDepth, kColumns] with zeros behind its last column.
 using Block = float[kDepth * kColumns];
@@ -98,6 +99,25 @@ void AddNarrowTile(const MatrixView& a, const float* block, int64_t depth, int64
   for (int t = 0; t < T; ++t) std::copy_n(whole + t * kColumns, columns, c + t * c_row);
 }
 
+// m rows of c by the columns of one block.
+HWY_INLINE void MultiplyBlock(const MatrixView& a, const float* block, int64_t m, int64_t columns,
+                              int64_t depth, float factor, float* c, int64_t c_row) {
+  int64_t i = 0;
+  const auto run = [&]<int T>() HWY_ATTR {
+    for (; i + T <= m; i += T) {
+      const MatrixView rows{a.data + i * a.row, a.row, a.col};
+      if (columns == kColumns) {
+        AddTile<T>(rows, block, depth, factor, c + i * c_row, c_row);
+      } else {
+        AddNarrowTile<T>(rows, block, depth, columns, factor, c + i * c_row, c_row);
+      }
+    }
+  };
+  run.template operator()<kRows>();
+  run.template operator()<2>();
+  run.template operator()<1>();
+}
+
 void AddProduct(const MatrixView& a, const MatrixView& b, int64_t m, int64_t n, int64_t k,
                 float factor, float* c, int64_t c_row) {
   alignas(64) Block block;
@@ -106,29 +126,46 @@ void AddProduct(const MatrixView& a, const MatrixView& b, int64_t m, int64_t n, 
     for (int64_t n0 = 0; n0 < n; n0 += kColumns) {
       const int64_t columns = std::min(kColumns, n - n0);
       CopyBlock({b.data + k0 * b.row + n0, b.row}, depth, columns, block);
-      int64_t i = 0;
-      const auto run = [&]<int T>() HWY_ATTR {
-        for (; i + T <= m; i += T) {
-          const MatrixView rows{a.data + i * a.row + k0 * a.col, a.row, a.col};
-          float* to = c + i * c_row + n0;
-          if (columns == kColumns) {
-            AddTile<T>(rows, block, depth, factor, to, c_row);
-          } else {
-            AddNarrowTile<T>(rows, block, depth, columns, factor, to, c_row);
-          }
-        }
-      };
-      run.template operator()<kRows>();
-      run.template operator()<2>();
-      run.template operator()<1>();
+      MultiplyBlock({a.data + k0 * a.col, a.row, a.col}, block, m, columns, depth, factor, c + n0,
+                    c_row);
     }
   }
 }
 
+void PackRow(const float* row, int64_t n, int64_t k, float* panel) {
+  for (int64_t n0 = 0; n0 < n; n0 += kColumns) {
+    CopyBlock({row + n0, 0}, 1, std::min(kColumns, n - n0), panel + n0 * kDepth + k * kColumns);
+  }
+}
+
+void MultiplyPanel(const MatrixView& a, const float* panel, int64_t m, int64_t n, int64_t depth,
+                   float* c, int64_t c_row) {
+  for (int64_t n0 = 0; n0 < n; n0 += kColumns) {
+    MultiplyBlock(a, panel + n0 * kDepth, m, std::min(kColumns, n - n0), depth, 1.0f, c + n0,
+                  c_row);
+  }
+}
+
+// Sums of products in f64, half a vector at a time.
+using Half = hn::Half<D>;
+using Wide = hn::Rebind<double, Half>;
+constexpr int64_t kHalfLanes = hn::MaxLanes(Half());
+
+HWY_INLINE double SumOf(hn::Vec<Wide> lanes) { return hn::GetLane(hn::SumOfLanes(Wide(), lanes)); }
+
 void RmsNormBack(const float* x, const float* weight, float eps, const float* dy, int64_t width,
                  float* dx) {
-  double squares = 0, products = 0;
-  for (int64_t i = 0; i < width; ++i) {
+  hn::Vec<Wide> square_lanes = hn::Zero(Wide()), product_lanes = hn::Zero(Wide());
+  int64_t i = 0;
+  for (; i + kHalfLanes <= width; i += kHalfLanes) {
+    const auto v = hn::PromoteTo(Wide(), hn::LoadU(Half(), x + i));
+    const auto w = hn::PromoteTo(Wide(), hn::LoadU(Half(), weight + i));
+    square_lanes = hn::MulAdd(v, v, square_lanes);
+    product_lanes =
+        hn::MulAdd(hn::Mul(v, w), hn::PromoteTo(Wide(), hn::LoadU(Half(), dy + i)), product_lanes);
+  }
+  double squares = SumOf(square_lanes), products = SumOf(product_lanes);
+  for (; i < width; ++i) {
     squares += static_cast<double>(x[i]) * x[i];
     products += static_cast<double>(x[i]) * weight[i] * dy[i];
   }
@@ -136,7 +173,7 @@ void RmsNormBack(const float* x, const float* weight, float eps, const float* dy
   const float scale = 1.0f / std::sqrt(mean + eps);
   const auto pull =
       static_cast<float>(products / static_cast<double>(width)) * scale * scale * scale;
-  for (int64_t i = 0; i < width; ++i) dx[i] = scale * weight[i] * dy[i] - pull * x[i];
+  for (i = 0; i < width; ++i) dx[i] = scale * weight[i] * dy[i] - pull * x[i];
 }
 
 // 1 / (1 + exp(-x)).
@@ -262,8 +299,14 @@ void Soften(float* scores, int64_t count, float scale, float softcap, float* slo
 }
 
 void SoftenBack(const float* weights, const float* slopes, int64_t count, float* derivative) {
-  double sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += static_cast<double>(weights[i]) * derivative[i];
+  hn::Vec<Wide> lanes = hn::Zero(Wide());
+  int64_t at = 0;
+  for (; at + kHalfLanes <= count; at += kHalfLanes) {
+    lanes = hn::MulAdd(hn::PromoteTo(Wide(), hn::LoadU(Half(), weights + at)),
+                       hn::PromoteTo(Wide(), hn::LoadU(Half(), derivative + at)), lanes);
+  }
+  double sum = SumOf(lanes);
+  for (; at < count; ++at) sum += static_cast<double>(weights[at]) * derivative[at];
   const auto mean = static_cast<float>(sum);
   for (int64_t i = 0; i < count; ++i) derivative[i] = weights[i] * (derivative[i] - mean);
   if (slopes == nullptr) return;
@@ -271,9 +314,9 @@ void SoftenBack(const float* weights, const float* slopes, int64_t count, float*
 }
 
 extern const GradientOps kGradientOps;
-constexpr GradientOps kGradientOps = {&AddProduct,       &RmsNormBack,  &SiluMultiplyBack,
-                                      &GeluMultiplyBack, &CrossEntropy, &Soften,
-                                      &SoftenBack};
+constexpr GradientOps kGradientOps = {&AddProduct,   &PackRow,          &MultiplyPanel,
+                                      &RmsNormBack,  &SiluMultiplyBack, &GeluMultiplyBack,
+                                      &CrossEntropy, &Soften,           &SoftenBack};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace halftone

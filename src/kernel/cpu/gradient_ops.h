@@ -16,11 +16,22 @@ struct MatrixView {
   int64_t col = 1;
 };
 
+// Rows of a panel, at most; and what its columns are rounded up to, on every instruction set.
+inline constexpr int64_t kPanelDepth = 128;
+inline constexpr int64_t kPanelColumns = 64;
+
 struct GradientOps {
   // c[m * c_row + n] += factor * sum_k a(m, k) * b(k, n); b's columns lie together (b.col is 1).
   // Sums run over blocks of 128 k, in ascending order, whatever m and n there are.
   void (*add_product)(const MatrixView& a, const MatrixView& b, int64_t m, int64_t n, int64_t k,
                       float factor, float* c, int64_t c_row);
+
+  // The same with a b that many calls share and none copies: pack_row puts one of its rows, k <
+  // kPanelDepth, into a panel of kPanelDepth * n floats, n rounded up to kPanelColumns, 64-byte
+  // aligned. c[m * c_row + n] += sum_{k < depth} a(m, k) * panel(k, n).
+  void (*pack_row)(const float* row, int64_t n, int64_t k, float* panel);
+  void (*multiply_panel)(const MatrixView& a, const float* panel, int64_t m, int64_t n,
+                         int64_t depth, float* c, int64_t c_row);
 
   // One row of Ops::RmsNormBack.
   void (*rms_norm_back)(const float* x, const float* weight, float eps, const float* dy,

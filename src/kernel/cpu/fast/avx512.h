@@ -27,6 +27,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "grid/grid.h"
+
 // Functions between HT_BEGIN_... and HT_END_TARGET may use those instructions. A unit that defines
 // HT_VNNI_UNIT compiles everything for AVX-512 VNNI, so that what is written with AVX2 becomes part
 // of functions with more.
