@@ -11,6 +11,7 @@
 #include <random>
 #include <vector>
 
+#include "grid/grouped.h"
 #include "kernel/cpu/vector_ops.h"
 
 namespace halftone {
@@ -34,8 +35,21 @@ std::vector<int64_t> Lengths(const Grid& grid) {
   return {grid.block, 2 * grid.block, 7 * grid.block};
 }
 
+std::vector<const Grid*> GridsOfAllKinds() {
+  std::vector<const Grid*> grids(AllGrids().begin(), AllGrids().end());
+  for (const Grid* usual : UsualGroupedGrids()) {
+    grids.push_back(usual);
+    for (const Real value : {Real::kF32, Real::kF16, Real::kBf16}) {
+      GroupedSpec spec = *usual->grouped;
+      spec.value = value;
+      grids.push_back(&GroupedGrid(spec, usual->block));
+    }
+  }
+  return grids;
+}
+
 TEST(DecodeTest, EveryInstructionSetGivesTheScalarBits) {
-  for (const Grid* grid : AllGrids()) {
+  for (const Grid* grid : GridsOfAllKinds()) {
     for (const Isa isa : BuiltIsas()) {
       if (!IsaAvailable(isa)) continue;
       for (const int64_t n : Lengths(*grid)) {
