@@ -25,6 +25,8 @@ constexpr int64_t kTokenBlock = 512;
 constexpr int64_t kBf16Tokens = 192;
 // Tokens whose derivatives meet a panel together in MatMulBack.
 constexpr int64_t kBackTokens = 8 * kTileRows;
+// Of MatMulBack in bf16, words of a panel that all threads share.
+constexpr int64_t kBackPanelFloats = 128 << 10;
 // GGUF's type of numbers that are bf16.
 constexpr int kBf16Type = 30;
 // Floats of scratch for a panel, before the sums of its tokens.
@@ -323,15 +325,19 @@ void CpuOps::MatMulBf16(const Matrix& matrix, const float* x, int64_t tokens, fl
 void CpuOps::MatMulBackBf16(const Matrix& matrix, const float* dy, int64_t tokens, float* dx) {
   const CpuMatrix& w = Ours(matrix);
   const uint16_t* inputs = RoundToBf16(dy, tokens, w.rows);
+  // Rows are packed in stretches of kBf16Depth, several at once: dx is read and written once for
+  // them all.
   const int64_t floats = RoundUp(w.cols, kBf16Columns) / kBf16Columns * kBf16BlockPairs;
-  if (floats > panel_floats_) {
-    panel_floats_ = floats;
+  const int64_t stretches = std::max<int64_t>(1, kBackPanelFloats / floats);
+  const int64_t together = std::min(stretches * kBf16Depth, RoundUp(w.rows, kBf16Depth));
+  if (together / kBf16Depth * floats > panel_floats_) {
+    panel_floats_ = together / kBf16Depth * floats;
     panel_ = AllocateAligned(panel_floats_);
   }
   auto* blocks = reinterpret_cast<uint32_t*>(panel_.get());
   ReserveScratch(2 * w.stride);
-  for (int64_t r = 0; r < w.rows; r += kBf16Depth) {
-    const int64_t n = std::min(kBf16Depth, w.rows - r);
+  for (int64_t r = 0; r < w.rows; r += together) {
+    const int64_t n = std::min(together, w.rows - r);
     Split((n + 1) / 2, 1, n * w.cols * 4, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t k = begin; k < end; ++k) {
         const float* rows[2] = {};
@@ -343,14 +349,21 @@ void CpuOps::MatMulBackBf16(const Matrix& matrix, const float* dy, int64_t token
           w.kernels.decode(*w.tensor.grid, w.tensor.row(row).data(), w.cols, decoded);
           rows[half] = decoded;
         }
-        bf16_->pack_rows(rows[0], rows[1], w.cols, k, blocks);
+        bf16_->pack_rows(rows[0], rows[1], w.cols, 2 * k % kBf16Depth / 2,
+                         blocks + 2 * k / kBf16Depth * floats);
       }
     });
     Split(tokens, kTileRows, n * w.cols * tokens, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = 0; i < w.cols; i += kBf16Columns) {
-        bf16_->multiply(inputs + r * tokens + begin * kBf16Depth, kBf16Depth, end - begin,
-                        blocks + i / kBf16Columns * kBf16BlockPairs, n,
-                        std::min(kBf16Columns, w.cols - i), true, dx + begin * w.cols + i, w.cols);
+      for (int64_t t = begin; t < end; t += kBf16Tokens) {
+        const int64_t count = std::min(kBf16Tokens, end - t);
+        for (int64_t i = 0; i < w.cols; i += kBf16Columns) {
+          for (int64_t k = 0; k < n; k += kBf16Depth) {
+            bf16_->multiply(inputs + (r + k) * tokens + t * kBf16Depth, kBf16Depth, count,
+                            blocks + k / kBf16Depth * floats + i / kBf16Columns * kBf16BlockPairs,
+                            std::min(kBf16Depth, n - k), std::min(kBf16Columns, w.cols - i), true,
+                            dx + t * w.cols + i, w.cols);
+          }
+        }
       }
     });
   }
