@@ -14,7 +14,8 @@ enum class Activations : uint8_t {
   // integer products for it: several times as fast. Elsewhere as kF32.
   kInt8,
   // Round them and the decoded weights to bf16, with sums in f32, where the processor multiplies
-  // those (AVX-512 BF16): twice as fast. Elsewhere as kF32. For single tokens as kF32 everywhere.
+  // those at least twice as fast (AMX; AVX-512 BF16 on AMD's). Elsewhere as kF32, and so everywhere
+  // for single tokens.
   kBf16,
 };
 
