@@ -13,9 +13,8 @@ enum class Activations : uint8_t {
   // Round them to 8 bits with a scale for each 32 where the weights' grid and the processor have
   // integer products for it: several times as fast. Elsewhere as kF32.
   kInt8,
-  // Round them and the decoded weights to bf16, with sums in f32, where the processor multiplies
-  // those at least twice as fast (AMX; AVX-512 BF16 on AMD's). Elsewhere as kF32, and so everywhere
-  // for single tokens.
+  // Round them and the decoded weights to bf16, with sums in f32, where that is twice as fast (AMX,
+  // AVX-512 BF16 of AMD). Elsewhere as kF32, and for single tokens everywhere.
   kBf16,
 };
 
