@@ -9,6 +9,7 @@
 #include "calibration/gram.h"
 #include "container/container.h"
 #include "model/dialect.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/shared.h"
 
 namespace halftone {
@@ -148,7 +149,7 @@ Checkpoint InGguf(const Checkpoint& folder) {
 
 // Experts, fused matrices, windows, norms of branches.
 TEST(LayerwiseTest, AgreesWithTheForwardPassInOtherArchitectures) {
-  const auto models = std::filesystem::path(HALFTONE_SOURCE_DIR) / "tests/golden/architectures";
+  const std::filesystem::path models = SourcePath("tests/golden/architectures");
   const std::pair<const char*, int64_t> tensors[] = {
       {"mixtral", 2 * 7}, {"qwen3moe", 2 * 7}, {"phi3", 2 * 4}, {"gemma3", 7 * 7}};
   for (const auto& [name, count] : tensors) {

@@ -17,6 +17,7 @@
 #include "grid/grouped.h"
 #include "tests/testing/expect_error.h"
 #include "tests/testing/hf_folder.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
@@ -51,8 +52,7 @@ std::vector<Golden> ReadGolden() {
   std::vector<Golden> cases;
   for (const char* version : {"new", "old"}) {
     const SafetensorsFile file =
-        ReadSafetensors(std::string(HALFTONE_SOURCE_DIR "/src/container/testdata/ct_golden_") +
-                        version + ".safetensors");
+        ReadSafetensors(SourcePath("src/container/testdata/ct_golden_") + version + ".safetensors");
     for (const auto& [name, scheme] : file.metadata) {
       Golden golden{.name = name, .folder = {}, .expected = {}};
       golden.folder.config = ConfigWith(scheme);
@@ -115,7 +115,9 @@ TEST(HfCompressedTensorsTest, DecodesEveryLayout) {
     EXPECT_EQ(tensor.shape, golden.expected.shape);
     EXPECT_EQ(tensor.order != nullptr, golden.name.starts_with("actorder"));
     const auto grid = kGrids.find(golden.name);
-    if (grid != kGrids.end()) EXPECT_EQ(tensor.grid->name, grid->second);
+    if (grid != kGrids.end()) {
+      EXPECT_EQ(tensor.grid->name, grid->second);
+    }
     const auto values = Decode(tensor), expected = Numbers(golden.expected);
     ASSERT_EQ(values.size(), expected.size());
     EXPECT_EQ(std::memcmp(values.data(), expected.data(), 4 * values.size()), 0);

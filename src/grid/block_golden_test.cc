@@ -26,6 +26,7 @@
 #include "grid/tq1_0.h"
 #include "grid/tq2_0.h"
 #include "hwy/highway.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
@@ -93,7 +94,7 @@ std::string Fnv(const std::vector<T>& values) {
 
 // Lines of the golden file whose first word is `kind`, without it.
 std::vector<std::vector<std::string>> GoldenLines(const std::string& kind) {
-  std::ifstream file(HALFTONE_SOURCE_DIR "/src/grid/testdata/block_golden.txt");
+  std::ifstream file(SourcePath("src/grid/testdata/block_golden.txt"));
   std::vector<std::vector<std::string>> lines;
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line);

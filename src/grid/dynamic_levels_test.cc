@@ -8,11 +8,13 @@
 #include <fstream>
 #include <string>
 
+#include "tests/testing/paths.h"
+
 namespace halftone {
 namespace {
 
 TEST(DynamicLevelsTest, AreBitsandbytes) {
-  std::ifstream file(HALFTONE_SOURCE_DIR "/src/grid/testdata/dynamic_levels.txt");
+  std::ifstream file(SourcePath("src/grid/testdata/dynamic_levels.txt"));
   std::string comment;
   std::getline(file, comment);
   for (const Levels256* levels : {&DynamicLevels(), &UnsignedDynamicLevels()}) {

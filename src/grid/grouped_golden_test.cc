@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "grid/grouped.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
@@ -91,7 +92,7 @@ std::string HashesOf(const Grid& grid, const std::vector<float>& weights) {
 }
 
 TEST(GroupedGoldenTest, RoundsAndDecodesAsThePeers) {
-  std::ifstream file(HALFTONE_SOURCE_DIR "/src/grid/testdata/grouped_golden.txt");
+  std::ifstream file(SourcePath("src/grid/testdata/grouped_golden.txt"));
   std::string line;
   int lines = 0;
   while (std::getline(file, line)) {

@@ -19,6 +19,7 @@
 #include "base/half.h"
 #include "grid/grid.h"
 #include "hwy/highway.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
@@ -128,7 +129,7 @@ std::vector<uint8_t> RandomBlocks(const Grid& grid, int count) {
 }
 
 std::vector<std::vector<std::string>> GoldenLines(const std::string& first) {
-  std::ifstream file(HALFTONE_SOURCE_DIR "/src/grid/testdata/kquant_golden.txt");
+  std::ifstream file(SourcePath("src/grid/testdata/kquant_golden.txt"));
   std::vector<std::vector<std::string>> lines;
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line);

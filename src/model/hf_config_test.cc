@@ -40,7 +40,8 @@ Hyperparameters Read(const std::string& config) {
 }
 
 std::string Written(const Hyperparameters& p) {
-  return HfConfig(Llama(), p, {.dtype = "bfloat16", .bos = 1, .eos = {2, 7}}, "model.gguf");
+  return HfConfig(Llama(), p, {.dtype = "bfloat16", .bos = 1, .pad = {}, .eos = {2, 7}},
+                  "model.gguf");
 }
 
 void ExpectSame(const Hyperparameters& a, const Hyperparameters& b) {

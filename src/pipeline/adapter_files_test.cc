@@ -22,6 +22,7 @@
 #include "pipeline/merged_rows.h"
 #include "tests/testing/expect_error.h"
 #include "tests/testing/largest.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/shared.h"
 #include "tests/testing/temp_folder.h"
 
@@ -266,7 +267,7 @@ TEST_F(BrokenAdapterTest, KnowsPatternsAndRootScaling) {
 }
 
 TEST_F(BrokenAdapterTest, IsNotForAnotherModel) {
-  const std::string other = HALFTONE_SOURCE_DIR "/tests/golden/architectures/llama";
+  const std::string other = SourcePath("tests/golden/architectures/llama");
   int64_t vocabulary = 0;
   ExpectError(Error::Kind::kFormat, "another model's adapter", [&] {
     EvaluateLogits(other, {1, 2}, 1, &vocabulary, {}, "f32", adapter_);

@@ -23,6 +23,7 @@
 #include "pipeline/merged_rows.h"
 #include "tests/testing/expect_error.h"
 #include "tests/testing/largest.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
@@ -33,9 +34,7 @@ namespace fs = std::filesystem;
 // By the adapter's folder; "-4" is of transformers 4.
 class ExpertAdaptersTest : public testing::TestWithParam<std::string> {
  protected:
-  static std::string Golden(const std::string& name) {
-    return HALFTONE_SOURCE_DIR "/tests/golden/" + name;
-  }
+  static std::string Golden(const std::string& name) { return SourcePath("tests/golden/") + name; }
   static std::string Peft() { return Golden("training/" + GetParam()); }
   static std::string Base() {
     const std::string name = GetParam();
@@ -140,9 +139,7 @@ class BrokenExpertAdapterTest : public testing::Test {
       LoadAdapter(adapter, model);
     });
   }
-  static std::string Golden(const std::string& name) {
-    return HALFTONE_SOURCE_DIR "/tests/golden/" + name;
-  }
+  static std::string Golden(const std::string& name) { return SourcePath("tests/golden/") + name; }
 
   TempFolder out_;
 };

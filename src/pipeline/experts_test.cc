@@ -19,6 +19,7 @@
 #include "halftone/quantize.h"
 #include "model/dialect.h"
 #include "tests/testing/calibrated.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
@@ -109,7 +110,7 @@ TEST_F(ExpertsTest, ImportancesAreOfTheTokensThatMeetAnExpert) {
   ImatrixOptions options;
   options.context = kContext;
   options.chunks = 4;
-  ComputeImatrix(Mixture(), HALFTONE_SOURCE_DIR "/data/calibration.txt", Out("i.gguf"), options);
+  ComputeImatrix(Mixture(), SourcePath("data/calibration.txt"), Out("i.gguf"), options);
   const ImportanceMatrix matrix = ReadImportanceMatrix(Out("i.gguf"));
   for (const char* name : {"blk.0.ffn_gate_exps.weight", "blk.1.ffn_down_exps.weight"}) {
     const ImportanceEntry& entry = matrix.entries.at(name);
@@ -118,7 +119,7 @@ TEST_F(ExpertsTest, ImportancesAreOfTheTokensThatMeetAnExpert) {
     EXPECT_EQ(entry.counts[0] + entry.counts[1] + entry.counts[2], 2 * 4 * kContext) << name;
   }
   // All of them see what the dense model's one sees, in parts.
-  ComputeImatrix(model_, HALFTONE_SOURCE_DIR "/data/calibration.txt", Out("d.gguf"), options);
+  ComputeImatrix(model_, SourcePath("data/calibration.txt"), Out("d.gguf"), options);
   const ImportanceMatrix dense = ReadImportanceMatrix(Out("d.gguf"));
   const auto& parts = matrix.entries.at("blk.1.ffn_up_exps.weight").sum_squares;
   const auto& whole = dense.entries.at("blk.1.ffn_up.weight").sum_squares;

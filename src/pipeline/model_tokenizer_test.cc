@@ -13,6 +13,7 @@
 #include "halftone/tokenizer.h"
 #include "tests/cli/tiny_model.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/shared.h"
 
 namespace halftone {
@@ -21,7 +22,7 @@ namespace {
 using Kind = Error::Kind;
 
 nlohmann::json Golden() {
-  std::ifstream file(HALFTONE_SOURCE_DIR "/src/tokenizer/testdata/folder_golden.json");
+  std::ifstream file(SourcePath("src/tokenizer/testdata/folder_golden.json"));
   return nlohmann::json::parse(file);
 }
 

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "halftone/error.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/shared.h"
 
 namespace halftone {
@@ -148,7 +149,7 @@ TEST(PresetsTest, ChooseAsLlamaQuantizeForItsMixes) {
 // Rows that are no whole number of blocks, falcon, 4 experts; made with llama-quantize --dry-run of
 // llama.cpp llama-cpp-python 0.3.36 on GGUF files of zeros.
 TEST(PresetsTest, FallBackAsLlamaQuantize) {
-  const std::string file = HALFTONE_SOURCE_DIR "/src/pipeline/testdata/fallback_types.json";
+  const std::string file = SourcePath("src/pipeline/testdata/fallback_types.json");
   const Counts counts = CompareWithLlamaQuantize(ParseJson(ReadTextFile(file), file));
   EXPECT_GT(counts.files, 0);
 }

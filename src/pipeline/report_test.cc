@@ -17,6 +17,7 @@
 #include "pipeline/assets.h"
 #include "pipeline/report_parts.h"
 #include "pipeline/report_text.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/synthetic_report.h"
 
 namespace halftone {
@@ -53,8 +54,7 @@ void ForEachText(CompareReport& report, const std::function<void(std::string&)>&
 // ---- Assets ----
 
 TEST(AssetTest, HoldsEveryFileByteForByte) {
-  const std::filesystem::path folder =
-      std::filesystem::path(HALFTONE_SOURCE_DIR) / "src/pipeline/assets";
+  const std::filesystem::path folder = SourcePath("src/pipeline/assets");
   int files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     std::ifstream in(entry.path(), std::ios::binary);

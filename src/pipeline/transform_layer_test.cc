@@ -10,6 +10,7 @@
 #include <random>
 
 #include "tests/testing/hf_folder.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/shared.h"
 
 namespace halftone {
@@ -93,7 +94,7 @@ TEST(TransformLayerTest, ComputesTheSame) {
 
 // Biases, fused matrices, norms of heads and branches, windows, experts.
 TEST(TransformLayerTest, ComputesTheSameInEveryArchitecture) {
-  const auto models = std::filesystem::path(HALFTONE_SOURCE_DIR) / "tests/golden/architectures";
+  const std::filesystem::path models = SourcePath("tests/golden/architectures");
   int64_t seen = 0;
   for (const auto& entry : std::filesystem::directory_iterator(models)) {
     if (!entry.is_directory()) continue;

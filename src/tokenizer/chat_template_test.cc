@@ -18,13 +18,14 @@
 #include "base/printable.h"
 #include "tests/testing/damage.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kTestData = fs::path(HALFTONE_SOURCE_DIR) / "src/tokenizer/testdata";
+const fs::path kTestData = SourcePath("src/tokenizer/testdata");
 
 std::string ReadFile(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);

@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "container/container.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/shared.h"
 #include "tests/testing/temp_folder.h"
 #include "tokenizer/testing/ids.h"
@@ -38,8 +39,8 @@ std::unique_ptr<Tokenizer> FromGguf(const fs::path& path) {
 }
 
 void ExpectGoldenIds(const Tokenizer& tokenizer, const std::string& folder) {
-  const Json golden = ParseJson(
-      ReadBytes(HALFTONE_SOURCE_DIR "/src/tokenizer/testdata/folder_golden.json"), "golden");
+  const Json golden =
+      ParseJson(ReadBytes(SourcePath("src/tokenizer/testdata/folder_golden.json")), "golden");
   const Json& texts = golden["texts"];
   const Json& ids = golden["folders"][folder];
   ASSERT_GE(texts.size(), 25u);

@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "container/container.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/shared.h"
 #include "tests/testing/temp_folder.h"
 #include "tokenizer/tokenizer.h"
@@ -26,7 +27,7 @@ namespace {
 using Kind = Error::Kind;
 
 Json Golden(const std::string& name) {
-  return ParseJson(ReadBytes(HALFTONE_SOURCE_DIR "/src/tokenizer/testdata/" + name), name);
+  return ParseJson(ReadBytes(SourcePath("src/tokenizer/testdata/") + name), name);
 }
 
 std::string Hash(std::string_view bytes) {

@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/testing/ids.h"
@@ -25,8 +26,8 @@ namespace {
 using Documents = std::map<std::string, std::string>;
 
 const Json& Golden() {
-  static const Json golden = ParseJson(
-      ReadBytes(HALFTONE_SOURCE_DIR "/src/tokenizer/testdata/tokenizer_golden.json"), "golden");
+  static const Json golden =
+      ParseJson(ReadBytes(SourcePath("src/tokenizer/testdata/tokenizer_golden.json")), "golden");
   return golden;
 }
 

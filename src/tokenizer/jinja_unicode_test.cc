@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "tests/testing/paths.h"
 #include "tokenizer/jinja_text.h"
 #include "tokenizer/unicode.h"
 
@@ -19,8 +20,7 @@ namespace halftone::jinja {
 namespace {
 
 Json Golden() {
-  std::ifstream in(std::string(HALFTONE_SOURCE_DIR) +
-                   "/src/tokenizer/testdata/chat_templates_characters.json");
+  std::ifstream in(SourcePath("src/tokenizer/testdata/chat_templates_characters.json"));
   EXPECT_TRUE(in);
   return Json::parse(in);
 }

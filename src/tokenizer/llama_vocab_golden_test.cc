@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 #include "tokenizer/hf_tokenizer_writer.h"
 #include "tokenizer/testing/ids.h"
@@ -18,8 +19,8 @@ namespace halftone {
 namespace {
 
 const Json& Golden() {
-  static const Json golden = ParseJson(
-      ReadBytes(HALFTONE_SOURCE_DIR "/src/tokenizer/testdata/llama_vocab_golden.json"), "golden");
+  static const Json golden =
+      ParseJson(ReadBytes(SourcePath("src/tokenizer/testdata/llama_vocab_golden.json")), "golden");
   return golden;
 }
 

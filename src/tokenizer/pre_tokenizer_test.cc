@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 #include "tokenizer/hf_tokenizer.h"
 #include "tokenizer/unicode.h"
@@ -19,7 +20,7 @@ namespace {
 
 const Json& Golden() {
   static const Json golden = ParseJson(
-      ReadBytes(HALFTONE_SOURCE_DIR "/src/tokenizer/testdata/pre_tokenizer_golden.json"), "golden");
+      ReadBytes(SourcePath("src/tokenizer/testdata/pre_tokenizer_golden.json")), "golden");
   return golden;
 }
 

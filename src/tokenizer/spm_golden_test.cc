@@ -9,10 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
-#include "base/base64.h"
 #include "tokenizer/hf_tokenizer_writer.h"
 #include "tokenizer/space_mark.h"
 #include "tokenizer/testing/ids.h"
@@ -25,7 +26,7 @@ using Kind = Error::Kind;
 
 const Json& Golden() {
   static const Json golden =
-      ParseJson(ReadBytes(HALFTONE_SOURCE_DIR "/src/tokenizer/testdata/spm_golden.json"), "golden");
+      ParseJson(ReadBytes(SourcePath("src/tokenizer/testdata/spm_golden.json")), "golden");
   return golden;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 #include "tokenizer/testing/ids.h"
 #include "tokenizer/tokenizer.h"
@@ -17,8 +18,8 @@ namespace halftone {
 namespace {
 
 const Json& Golden() {
-  static const Json golden = ParseJson(
-      ReadBytes(HALFTONE_SOURCE_DIR "/src/tokenizer/testdata/tokenizer_golden.json"), "golden");
+  static const Json golden =
+      ParseJson(ReadBytes(SourcePath("src/tokenizer/testdata/tokenizer_golden.json")), "golden");
   return golden;
 }
 

@@ -17,6 +17,7 @@
 #include "container/container.h"
 #include "halftone/error.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
@@ -26,7 +27,7 @@ using testing::HasSubstr;
 
 std::shared_ptr<LoadedModel> TinyModel(int threads, const std::string& name = "llama") {
   return std::make_shared<LoadedModel>(
-      OpenCheckpoint(HALFTONE_SOURCE_DIR "/tests/golden/architectures/" + name),
+      OpenCheckpoint(SourcePath("tests/golden/architectures/") + name),
       std::shared_ptr<Ops>(MakeCpuOps(threads)));
 }
 // A dense one and mixtures.

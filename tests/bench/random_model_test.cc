@@ -17,6 +17,7 @@
 #include "grid/grid.h"
 #include "halftone/evaluate.h"
 #include "tensor/tensor.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
@@ -26,8 +27,8 @@ class RandomModelTest : public testing::Test {
  protected:
   // Runs the program; returns its exit code.
   int Make(const std::string& name, const std::string& arguments) const {
-    const std::string command = std::string(HALFTONE_RANDOM_MODEL) + " '" + Path(name) + "' " +
-                                arguments + " 2>'" + Path("errors") + "'";
+    const std::string command =
+        RandomModelPath() + " '" + Path(name) + "' " + arguments + " 2>'" + Path("errors") + "'";
     return WEXITSTATUS(std::system(command.c_str()));
   }
   std::string Path(const std::string& name) const { return (folder_.path() / name).string(); }

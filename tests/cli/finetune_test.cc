@@ -15,6 +15,7 @@
 
 #include "tests/cli/terminal.h"
 #include "tests/cli/tiny_model.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
@@ -269,7 +270,7 @@ TEST_F(FinetuneCliTest, LosesNothingOnAFullDisk) {
   const std::string text = Text();
   ASSERT_EQ(Halftone(Finetune(text, "whole")).code, 0);
   const auto line = [&](const std::string& seconds) {
-    std::string text_line = "'" HALFTONE_CLI "'";
+    std::string text_line = "'" + ProgramPath() + "'";
     Arguments arguments = Finetune(text, "disk/adapter");
     arguments.insert(arguments.end(), {"--save-seconds", seconds, "--resume"});
     for (const std::string& argument : arguments) text_line += " '" + argument + "'";
@@ -360,7 +361,7 @@ TEST_F(FinetuneCliTest, ResumesToTheSameBytesAfterAnInterrupt) {
   const std::string text = Text();
   const auto with_steps = [&](const std::string& output) {
     Arguments arguments = Finetune(text, output);
-    arguments[std::ranges::find(arguments, "--steps") - arguments.begin() + 1] = "800";
+    arguments[std::ranges::find(arguments, "--steps") - arguments.begin() + 1] = "400";
     arguments.insert(arguments.end(), {"--dropout", "0.1"});
     return arguments;
   };
@@ -383,7 +384,7 @@ TEST_F(FinetuneCliTest, ResumesToTheSameBytesAfterAnInterrupt) {
 
   Arguments resumed = with_steps("adapter");
   resumed.push_back("--resume");
-  EXPECT_EQ(Json(resumed)["points"].size(), 800u);
+  EXPECT_EQ(Json(resumed)["points"].size(), 400u);
   EXPECT_TRUE(ReadBytes(Path("adapter/adapter_model.safetensors")) ==
               ReadBytes(Path("whole/adapter_model.safetensors")));
   EXPECT_FALSE(Exists("adapter.partial"));

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "tests/cli/program.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
@@ -116,7 +117,7 @@ TEST(HelpTest, ExamplesAreRightUsage) {
     ASSERT_THAT(example, StartsWith("  halftone "));
     // No test asks the real hub.
     const std::string command = "cd '" + folder.path().string() +
-                                "' && HF_HUB_OFFLINE=1 HF_HUB_CACHE=. '" HALFTONE_CLI "' " +
+                                "' && HF_HUB_OFFLINE=1 HF_HUB_CACHE=. '" + ProgramPath() + "' " +
                                 example.substr(11) + " > out 2> err";
     const int status = std::system(command.c_str());
     ASSERT_TRUE(WIFEXITED(status));
@@ -207,7 +208,7 @@ TEST(UsageTest, SeesThatStdoutCannotBeWritten) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "needs /dev/full";
   const TempFolder folder;
   for (const std::string command : {"version", "version --json", "--help", "plan 7B"}) {
-    const std::string line = "'" HALFTONE_CLI "' " + command + " > /dev/full 2> '" +
+    const std::string line = "'" + ProgramPath() + "' " + command + " > /dev/full 2> '" +
                              (folder.path() / "err").string() + "'";
     const int status = std::system(line.c_str());
     EXPECT_EQ(WEXITSTATUS(status), 1) << command;

@@ -7,6 +7,7 @@
 
 #include "tests/cli/program.h"
 #include "tests/cli/tiny_model.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
@@ -181,8 +182,8 @@ TEST_F(InterruptTest, ASecondOneEndsAtOnce) {
 
 // As nohup wishes.
 TEST_F(InterruptTest, IgnoresWhatWasIgnoredBefore) {
-  const std::string command = "trap '' HUP; '" HALFTONE_CLI "' quantize '" + model_ + "' -o '" +
-                              Path("out.gguf") + "' --grid q2_k > /dev/null 2>&1 & " +
+  const std::string command = "trap '' HUP; '" + ProgramPath() + "' quantize '" + model_ +
+                              "' -o '" + Path("out.gguf") + "' --grid q2_k > /dev/null 2>&1 & " +
                               "child=$!; kill -HUP $child; wait $child";
   EXPECT_EQ(std::system(command.c_str()), 0);
   EXPECT_TRUE(Exists("out.gguf"));
@@ -193,7 +194,7 @@ TEST_F(InterruptTest, EndsQuietlyWhenTheReaderIsGone) {
   for (const std::string& command :
        {"inspect '" + model_ + "'",
         "run '" + model_ + "' -p the -n 1000000 --context 1000000 --temp 0"}) {
-    const std::string line = "{ '" HALFTONE_CLI "' " + command + " 2> '" + Path("err") +
+    const std::string line = "{ '" + ProgramPath() + "' " + command + " 2> '" + Path("err") +
                              "'; echo $? > '" + Path("code") + "'; } | head -c 1 > /dev/null";
     EXPECT_EQ(std::system(line.c_str()), 0);
     const std::string code = ReadBytes(Path("code"));

@@ -20,6 +20,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/testing/paths.h"
+
 namespace halftone {
 
 struct Finished {
@@ -36,7 +38,7 @@ struct RunOptions {
   std::string folder;                              // where it runs; "": here
   std::map<std::string, std::string> environment;  // beside the test's own; "" removes
   rlim_t largest_file = RLIM_INFINITY;             // bytes
-  double timeout = 120;                            // seconds, then it is killed
+  double timeout = 300;                            // seconds, then it is killed
   // Called over and over while it runs; to look at files and send signals.
   std::function<void(pid_t)> meanwhile;
 };
@@ -46,7 +48,7 @@ class Arguments {
  public:
   Arguments(const std::vector<std::string>& arguments,
             const std::map<std::string, std::string>& changes)
-      : strings_({HALFTONE_CLI}) {
+      : strings_({ProgramPath()}) {
     strings_.insert(strings_.end(), arguments.begin(), arguments.end());
     for (char** entry = environ; *entry != nullptr; ++entry) {
       const std::string_view text(*entry);

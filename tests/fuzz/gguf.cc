@@ -23,7 +23,7 @@ void Fuzz_gguf(std::string_view bytes) {
     for (const uint8_t byte : tensor.data) sum += byte;
   }
   for (const auto& [key, value] : checkpoint.metadata.entries()) sum += ValueText(value).size();
-  static volatile uint64_t sink;
+  [[maybe_unused]] static volatile uint64_t sink;
   sink = sum;
   MayRefuse([&] { ReadHyperparameters(checkpoint, ArchitectureOf(checkpoint)); });
   MayRefuse([&] {

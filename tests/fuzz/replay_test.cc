@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/fuzz/targets.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
@@ -31,7 +32,7 @@ constexpr Target kTargets[] = {
 
 std::vector<fs::path> Seeds(const std::string& target) {
   std::vector<fs::path> seeds;
-  const fs::path folder = fs::path(HALFTONE_SOURCE_DIR "/tests/fuzz/seeds") / target;
+  const fs::path folder = fs::path(SourcePath("tests/fuzz/seeds")) / target;
   for (const auto& entry : fs::directory_iterator(folder)) seeds.push_back(entry.path());
   std::ranges::sort(seeds);
   return seeds;

@@ -18,7 +18,7 @@ void Fuzz_safetensors(std::string_view bytes) {
       if (tensor.data.size() * 8 != bits) std::abort();
       for (const uint8_t byte : tensor.data) sum += byte;
     }
-    static volatile uint64_t sink;
+    [[maybe_unused]] static volatile uint64_t sink;
     sink = sum;
   });
 }

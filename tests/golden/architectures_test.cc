@@ -21,6 +21,7 @@
 #include "model/text_model.h"
 #include "tests/cli/npy.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
@@ -30,7 +31,7 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kTokens = 48;
 
-fs::path Models() { return fs::path(HALFTONE_SOURCE_DIR) / "tests/golden/architectures"; }
+fs::path Models() { return SourcePath("tests/golden/architectures"); }
 
 std::vector<std::string> Names() {
   std::vector<std::string> names;

@@ -19,6 +19,7 @@
 #include "halftone/quantize.h"
 #include "model/text_model.h"
 #include "pipeline/adapter_files.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 #include "training/trainer.h"
 #include "training/training_pass.h"
@@ -28,7 +29,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path Golden() { return fs::path(HALFTONE_SOURCE_DIR) / "tests/golden"; }
+fs::path Golden() { return SourcePath("tests/golden"); }
 
 std::vector<std::string> Names() {
   std::vector<std::string> names;

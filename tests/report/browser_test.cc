@@ -18,6 +18,7 @@
 #include <string>
 
 #include "halftone/compare.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/synthetic_report.h"
 
 namespace halftone {
@@ -61,7 +62,7 @@ class BrowserTest : public testing::Test {
   void SetUp() override {
     chromium_ = FindChromium();
     if (chromium_.empty()) GTEST_SKIP() << "needs Chromium (Debian: apt-get install chromium)";
-    folder_ = fs::path(HALFTONE_BINARY_DIR) / "report_pages" /
+    folder_ = fs::path(BuiltPath("report_pages")) /
               testing::UnitTest::GetInstance()->current_test_info()->name();
     fs::remove_all(folder_);
     fs::create_directories(folder_);

@@ -10,6 +10,7 @@
 
 #include "grid/grid.h"
 #include "tests/structure/source_tree.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
@@ -114,10 +115,10 @@ TEST(HabitsTest, FilesHaveAnEnd) { EXPECT_THAT(TooLong(Code()), IsEmpty()); }
 
 TEST(HabitsTest, NothingNamesTheMachineItWasWrittenOn) {
   SourceTree tree = Code();
-  tree.merge(LoadTree(HALFTONE_SOURCE_DIR, {"cmake", "docs", "scripts", "data"}));
+  tree.merge(LoadTree(SourcePath(), {"cmake", "docs", "scripts", "data"}));
   tree.erase("tests/structure/habits_test.cc");
   EXPECT_GT(tree.size(), Code().size());
-  EXPECT_THAT(MachinePaths(tree, HALFTONE_SOURCE_DIR), IsEmpty());
+  EXPECT_THAT(MachinePaths(tree, SourcePath()), IsEmpty());
 }
 
 // ---- A tree that breaks them is caught ----

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/testing/paths.h"
+
 namespace halftone {
 
 // Path relative to the project's folder, with '/', to the file's text.
@@ -43,8 +45,8 @@ inline SourceTree LoadTree(const std::filesystem::path& root,
 
 // Everything that is code: the library, the front ends, the tests and the benchmarks.
 inline const SourceTree& Code() {
-  static const SourceTree tree = LoadTree(
-      HALFTONE_SOURCE_DIR, {"include", "src", "cli", "server", "python", "bench", "tests"});
+  static const SourceTree tree =
+      LoadTree(SourcePath(), {"include", "src", "cli", "server", "python", "bench", "tests"});
   return tree;
 }
 

@@ -14,6 +14,7 @@
 #include "model/architecture.h"
 #include "tests/cli/program.h"
 #include "tests/structure/source_tree.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
@@ -106,7 +107,7 @@ TEST(PublicHeadersTest, CompileAlone) {
   int headers = 0;
   for (const auto& [path, text] : Code()) {
     if (!path.starts_with("include/")) continue;
-    const std::filesystem::path include = std::filesystem::path(HALFTONE_SOURCE_DIR) / "include";
+    const std::filesystem::path include = SourcePath("include");
     EXPECT_EQ(Complaints(include, path.substr(8)), "") << path;
     ++headers;
   }

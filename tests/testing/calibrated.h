@@ -9,6 +9,7 @@
 
 #include "halftone/evaluate.h"
 #include "halftone/quantize.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/shared.h"
 #include "tests/testing/temp_folder.h"
 
@@ -27,7 +28,7 @@ class CalibratedTest : public testing::Test {
   static QuantizeOptions Calibrated(const std::string& method, int64_t chunks) {
     QuantizeOptions options;
     options.method = method;
-    options.calibration = HALFTONE_SOURCE_DIR "/data/calibration.txt";
+    options.calibration = SourcePath("data/calibration.txt");
     options.context = kContext;
     options.calibration_chunks = chunks;
     return options;
@@ -41,7 +42,7 @@ class CalibratedTest : public testing::Test {
     options.reference = model_;
     options.context = kContext;
     options.chunks = 4;
-    return Evaluate(file, HALFTONE_SOURCE_DIR "/data/evaluation.txt", options).kld_mean.value;
+    return Evaluate(file, SourcePath("data/evaluation.txt"), options).kld_mean.value;
   }
 
   static constexpr int64_t kContext = 128;

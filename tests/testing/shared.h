@@ -10,15 +10,14 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/testing/paths.h"
 #include "tests/testing/temp_folder.h"
 
 namespace halftone {
 
 inline std::filesystem::path SharedPath(const std::string& relative) {
   const char* variable = std::getenv("HALFTONE_SHARED");
-  const std::filesystem::path root =
-      variable != nullptr ? std::filesystem::path(variable)
-                          : std::filesystem::path(HALFTONE_SOURCE_DIR) / ".." / "shared";
+  const std::filesystem::path root = variable != nullptr ? variable : SourcePath("../shared");
   return root / relative;
 }
 

@@ -15,6 +15,7 @@
 #include "grid/grouped.h"
 #include "kernel/cpu/cpu_ops.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
 
 namespace halftone {
 namespace {
@@ -152,7 +153,7 @@ TEST_P(Int8Test, IsWhatBitsandbytesComputes) {
                      blocks.data() + r * grid.RowBytes(kCols));
   }
   const Tensor w = MakeTensor("w", grid, {kRows, kCols}, std::move(blocks));
-  std::ifstream file(HALFTONE_SOURCE_DIR "/src/kernel/cpu/testdata/int8_golden.txt");
+  std::ifstream file(SourcePath("src/kernel/cpu/testdata/int8_golden.txt"));
   float threshold;
   int token, lines = 0;
   for (; file >> threshold >> token; ++lines) {
