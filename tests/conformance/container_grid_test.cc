@@ -68,7 +68,9 @@ void RoundTrip(const Container& container, const CheckpointPlan& plan) {
     EXPECT_EQ(tensor.shape, plan.tensors[i].shape);
     EXPECT_TRUE(std::ranges::equal(tensor.data, data[i])) << tensor.name;
     ASSERT_EQ(tensor.order == nullptr, plan.tensors[i].order == nullptr) << tensor.name;
-    if (tensor.order != nullptr) EXPECT_EQ(*tensor.order, *plan.tensors[i].order);
+    if (tensor.order != nullptr) {
+      EXPECT_EQ(*tensor.order, *plan.tensors[i].order);
+    }
   }
 }
 
