@@ -52,6 +52,7 @@ void RequireGateWithUp(const ModelWeights& model, const std::set<std::string>& l
 
 Adapter MakeAdapter(const ModelWeights& model, const AdapterShape& shape) {
   if (shape.rank < 1) FailUsage("a rank of {} is none", shape.rank);
+  if (!(shape.alpha > 0)) FailUsage("with alpha {} nothing would be trained", shape.alpha);
   Adapter adapter;
   size_t size = 0;
   std::set<std::string> known, used, layers;

@@ -192,6 +192,12 @@ TEST_F(FinetuneCliTest, SaysWhatIsWrongWithTheData) {
   EXPECT_THAT(cut.err, HasSubstr("1 of 1 examples were cut at 48 tokens"));
 }
 
+TEST_F(FinetuneCliTest, RefusesWhatWouldTrainNothing) {
+  Arguments arguments = Finetune(Text(), "adapter");
+  arguments.insert(arguments.end(), {"--alpha", "0"});
+  Refuses(arguments, 2, "with alpha 0 nothing would be trained");
+}
+
 TEST_F(FinetuneCliTest, StopsWhereTheLossIsNoNumber) {
   Arguments arguments = Finetune(Text(), "adapter");
   arguments[std::ranges::find(arguments, "--lr") - arguments.begin() + 1] = "10";
