@@ -44,8 +44,8 @@ struct AdapterShape {
 };
 
 // As peft begins: A uniform in +-1/sqrt(cols), B zero, so that nothing changes yet. Throws Error
-// (kUsage) naming a target that the model does not have, for experts' gates without their ups, and where
-// rank or alpha are not above 0.
+// (kUsage) naming a target that the model does not have, for experts' gates without their ups, and
+// where rank or alpha are not above 0.
 Adapter MakeAdapter(const ModelWeights& model, const AdapterShape& shape);
 
 // Has each row of the part's A say the same for each `group` inputs, which divide them: what it
