@@ -31,10 +31,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+std::string Golden(const std::string& name) { return SourcePath("tests/golden/") + name; }
+
 // By the adapter's folder; "-4" is of transformers 4.
 class ExpertAdaptersTest : public testing::TestWithParam<std::string> {
  protected:
-  static std::string Golden(const std::string& name) { return SourcePath("tests/golden/") + name; }
   static std::string Peft() { return Golden("training/" + GetParam()); }
   static std::string Base() {
     const std::string name = GetParam();
@@ -139,7 +140,6 @@ class BrokenExpertAdapterTest : public testing::Test {
       LoadAdapter(adapter, model);
     });
   }
-  static std::string Golden(const std::string& name) { return SourcePath("tests/golden/") + name; }
 
   TempFolder out_;
 };
